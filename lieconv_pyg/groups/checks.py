@@ -1,0 +1,88 @@
+"""Checks of arguments; each raises an error that names the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def trailing_shape(x: Tensor, name: str, shape: tuple[int, ...], owner: Any) -> Tensor:
+    r"""Checks that :obj:`x` is a floating-point tensor whose last dimensions are
+    :obj:`shape`. Half precision is raised to float32, in which, at least, the groups
+    compute.
+
+    Raises:
+        TypeError: If :obj:`x` is not a floating-point tensor.
+        ValueError: If it has another shape.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`{name}` must be a tensor, got {type(x).__name__}")
+    if tuple(x.shape[-len(shape) :]) != shape:
+        expected = "(*, " + ", ".join(map(str, shape)) + ")"
+        raise ValueError(
+            f"`{name}` must have shape {expected} for {owner!r}, got {tuple(x.shape)}"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def check_dimensions(group: Any) -> None:
+    r"""Checks that a group states its dimensions.
+
+    Raises:
+        TypeError: If one of them is missing or not an integer.
+    """
+    for name in ("dim", "orbit_dim", "matrix_dim", "space_dim"):
+        if not isinstance(getattr(group, name, None), int):
+            raise TypeError(
+                f"{type(group).__name__} must define the integer class attribute "
+                f"`{name}`"
+            )
+
+
+def unit_interval(value: float, name: str) -> float:
+    r"""Returns :obj:`value` if it is a number in :math:`[0, 1]`, else raises a
+    :class:`ValueError`.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number in [0, 1], got {value!r}")
+    return float(value)
+
+
+def positive(value: int, name: str) -> int:
+    r"""Returns :obj:`value` if it is an integer of at least 1, else raises a
+    :class:`ValueError`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}")
+    return value
+
+
+def matrix_basis(generators: Tensor, name: str) -> Tensor:
+    r"""Checks a stack of linearly independent square matrices, of shape
+    :obj:`(dim, m, m)`, and returns a copy in float64 on the CPU.
+
+    Raises:
+        TypeError: If it is not a floating-point tensor.
+        ValueError: If it has another shape, infinite or NaN entries, or linearly
+            dependent matrices.
+    """
+    if not isinstance(generators, Tensor) or not generators.is_floating_point():
+        raise TypeError(f"`{name}` must be a floating-point tensor")
+    shape = tuple(generators.shape)
+    if generators.dim() != 3 or shape[1] != shape[2] or generators.numel() == 0:
+        raise ValueError(f"`{name}` must have shape (dim, m, m), got {shape}")
+    basis = generators.detach().to("cpu", torch.float64, copy=True)
+    if not bool(basis.isfinite().all()):
+        raise ValueError(f"`{name}` has infinite or NaN entries")
+    rank = int(torch.linalg.matrix_rank(basis.flatten(1)))
+    if rank < len(basis):
+        raise ValueError(
+            f"`{name}` are linearly dependent: {len(basis)} matrices of rank {rank}; "
+            f"leave out the superfluous ones"
+        )
+    return basis
