@@ -1,0 +1,100 @@
+"""Lifts through equivariant frames."""
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.groups import SE2, SE3, SO3
+from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.lifting.frames import frames
+from lieconv_pyg.lifting.lift import lift, settle_center
+from lieconv_pyg.lifting.lifted import Lifted
+from lieconv_pyg.lifting.ragged import expand_ranges
+from lieconv_pyg.lifting.validation import check_points_and_batch
+
+# A rotation that has nothing to do with the axes of a shape (a quaternion).
+GENERIC = (0.7132, 0.3391, -0.5417, 0.2849)
+
+
+def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Lifted:
+    r"""Lifts points to a group through the equivariant frames of their
+    example, so that a network on the lifts is equivariant exactly, and
+    not only on average over random lifts.
+
+    With a frame :math:`F`, read as a group element, a point is lifted to
+
+    .. math::
+        u = F \, u_{F^{-1} x}, \quad u_{F^{-1} x} \cdot o = F^{-1} \cdot x.
+
+    A motion :math:`g` takes the set of frames :math:`F` to :math:`g F` and
+    so the set of lifts :math:`u` to :math:`g u`. Each frame of an example
+    is a component: neighbors are searched within one frame, since lifts in
+    different frames may differ by a rotation of exactly :math:`\pi`,
+    where the logarithm has two values. Averages over frames are then
+    invariant.
+
+    Groups with a trivial stabilizer lift each point in one way, which is
+    equivariant already. For :class:`~lieconv_pyg.groups.SO3`, which does not
+    translate, frames are taken about the coordinate origin.
+
+    Args:
+        group (LieGroup): The group.
+        pos (torch.Tensor): The points :math:`(N, d)`.
+        batch (torch.Tensor, optional): The example of each point
+            :math:`(N,)`, non-decreasing. (default: one example)
+
+    Returns:
+        Lifted: The lifted points, sorted by example, frame and point; one
+        component a frame. Their number a point is that of the frames
+        of the example.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the points cannot be lifted, or there are no frames
+            for this group.
+    """
+    batch = check_points_and_batch(pos, batch, group)
+    if group.stabilizer_dim == 0:
+        return lift(group, pos, batch)
+    if not isinstance(group, (SE2, SO3, SE3)):
+        raise ValueError(
+            f"there are no equivariant frames for {group!r}: only SE2, SO3 and SE3 "
+            f"have them. Use lift='haar'"
+        )
+
+    pos = settle_center(group, pos, batch)
+    translates = group.matrix_dim == group.space_dim + 1
+    rotation, center, example = frames(pos, batch, centered=translates)
+    if translates:
+        frame = _homogeneous(rotation, center)
+    else:
+        # The section of SO(3) is singular opposite to the origin of the
+        # orbit: turned away from the axes, on which points often lie.
+        frame = rotation @ _generic_rotation(rotation)
+
+    labels, counts = torch.unique_consecutive(batch, return_counts=True)
+    number = torch.searchsorted(labels, example)
+    first = counts.cumsum(0) - counts
+    component, point = expand_ranges(first[number], counts[number])
+    frame = frame.index_select(0, component)
+    local = group.act(group.inverse(frame), pos.index_select(0, point))
+    element, orbit = group.section(local)
+    return Lifted(group.compose(frame, element), orbit, batch[point], point, component)
+
+
+def _homogeneous(rotation: Tensor, center: Tensor) -> Tensor:
+    top = torch.cat([rotation, center.unsqueeze(-1)], dim=-1)
+    bottom = torch.zeros_like(top[:, :1])
+    bottom[:, :, -1] = 1
+    return torch.cat([top, bottom], dim=1)
+
+
+def _generic_rotation(like: Tensor) -> Tensor:
+    w, x, y, z = torch.nn.functional.normalize(
+        torch.tensor(GENERIC, dtype=torch.float64), dim=0
+    ).tolist()
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.tensor(rows, dtype=like.dtype, device=like.device)
