@@ -1,0 +1,95 @@
+"""Uniform sampling of neighbors."""
+
+import torch
+from torch import Tensor
+
+
+def sample_neighbors(
+    edge_index: Tensor,
+    num_neighbors: int,
+    num_targets: int,
+    generator: torch.Generator | None = None,
+    key: Tensor | None = None,
+) -> Tensor:
+    r"""Draws at most :obj:`num_neighbors` neighbors of every target,
+    uniformly and without replacement.
+
+    Every edge gets a random key, and the smallest keys of a target win. So
+    each subset of a target's neighbors is equally likely, whatever their
+    order and coordinates: the mean over the sample is an unbiased Monte
+    Carlo estimate of the mean over the neighborhood.
+
+    Args:
+        edge_index (torch.Tensor): The edges :math:`(2, E)`, sources first.
+        num_neighbors (int): The number of neighbors to keep.
+        num_targets (int): The number of targets.
+        generator (torch.Generator, optional): The source of random numbers.
+        key (torch.Tensor, optional): The random keys themselves, :math:`(E,)`,
+            such as :func:`hashed_keys`. (default: drawn)
+
+    Returns:
+        torch.Tensor: The kept edges, sorted indices into :obj:`edge_index`.
+
+    Raises:
+        ValueError: If :obj:`num_neighbors` is less than one.
+    """
+    check_num_neighbors(num_neighbors)
+    target, device = edge_index[1], edge_index.device
+    if key is None:
+        key = torch.rand(
+            target.size(0),
+            dtype=torch.float64,
+            device=device if generator is None else generator.device,
+            generator=generator,
+        ).to(device)
+    order = key.argsort()
+    order = order[target[order].argsort(stable=True)]
+    counts = torch.bincount(target, minlength=num_targets)
+    start = counts.cumsum(0) - counts
+    rank = torch.arange(target.size(0), device=device) - start[target[order]]
+    return order[rank < num_neighbors].sort().values
+
+
+def hashed_keys(
+    edge_index: Tensor, src_component: Tensor, dst_component: Tensor, seed: int
+) -> Tensor:
+    r"""Keys that look random and depend only on the seed and on the places of the
+    two points within their component: an example draws the same neighbors
+    whatever else is in its batch.
+
+    Args:
+        edge_index (torch.Tensor): The edges :math:`(2, E)`, sources first.
+        src_component (torch.Tensor): The component of each source,
+            non-decreasing.
+        dst_component (torch.Tensor): The component of each target,
+            non-decreasing.
+        seed (int): Another seed gives other keys.
+
+    Returns:
+        torch.Tensor: Non-negative integers :math:`(E,)`.
+    """
+    key = torch.full_like(edge_index[0], seed)
+    for index, component in zip(
+        edge_index, (src_component, dst_component), strict=True
+    ):
+        first = torch.searchsorted(component, component[index])
+        key = _mix(key + index - first)
+    return key
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Scrambles integers (Steele et al., 2014, the finalizer of SplitMix64)."""
+    x = (x ^ (x >> 30 & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
+    x = (x ^ (x >> 27 & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
+    return (x ^ (x >> 31 & 0x1FFFFFFFF)) & 0x7FFFFFFFFFFFFFFF
+
+
+def check_num_neighbors(num_neighbors: int) -> None:
+    r"""Raises an error unless :obj:`num_neighbors` is a positive integer."""
+    if isinstance(num_neighbors, bool) or not isinstance(num_neighbors, int):
+        raise TypeError(f"'num_neighbors' must be an integer, got {num_neighbors!r}")
+    if num_neighbors < 1:
+        raise ValueError(
+            f"'num_neighbors' must be at least 1, got {num_neighbors}. Pass None to "
+            f"keep all neighbors"
+        )
