@@ -1,0 +1,36 @@
+r"""LieConv, the Lie-group equivariant convolution, as a PyTorch Geometric layer."""
+
+import warnings
+
+with warnings.catch_warnings():
+    # PyG says that it ignores torch-cluster, which this package calls by itself, and
+    # scripts classes when it is imported: nothing that a user could act on.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import torch_geometric  # noqa: F401
+
+from lieconv_pyg import groups, neighbors, nn, transforms
+from lieconv_pyg.equivariance import equivariance_error
+from lieconv_pyg.lifting import Lifted, lift, lift_frames
+from lieconv_pyg.nn import (
+    LieConv,
+    LieResNet,
+    MoleculeLieResNet,
+    load_original_state_dict,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LieConv",
+    "LieResNet",
+    "Lifted",
+    "MoleculeLieResNet",
+    "equivariance_error",
+    "groups",
+    "lift",
+    "lift_frames",
+    "load_original_state_dict",
+    "neighbors",
+    "nn",
+    "transforms",
+]

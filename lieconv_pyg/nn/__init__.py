@@ -1,0 +1,19 @@
+r"""Layers and networks."""
+
+from lieconv_pyg.nn.blocks import BottleneckBlock
+from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
+from lieconv_pyg.nn.lie_conv import LieConv
+from lieconv_pyg.nn.lie_resnet import LieResNet
+from lieconv_pyg.nn.lift import Lift
+from lieconv_pyg.nn.molecules import MoleculeLieResNet
+from lieconv_pyg.nn.original import load_original_state_dict
+
+__all__ = [
+    "BottleneckBlock",
+    "GroupNeighborhood",
+    "LieConv",
+    "LieResNet",
+    "Lift",
+    "MoleculeLieResNet",
+    "load_original_state_dict",
+]

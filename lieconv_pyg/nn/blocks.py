@@ -1,0 +1,112 @@
+from collections.abc import Callable
+from typing import Any, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.nn import Linear
+from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
+
+from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.lifting import Lifted
+from lieconv_pyg.nn.lie_conv import LieConv, Norm, norm_kwargs
+
+
+def make_norm(norm: Norm, channels: int) -> torch.nn.Module:
+    """The normalization layer of that name, or the identity for :obj:`None`."""
+    if norm is None:
+        return torch.nn.Identity()
+    return normalization_resolver(norm, channels, **norm_kwargs(norm))
+
+
+class BottleneckBlock(torch.nn.Module):
+    r"""The residual block of LieResNet (Figure 5 of `"Generalizing Convolutional Neural
+    Networks for Equivariance to Lie Groups on Arbitrary Continuous Data"
+    <https://arxiv.org/abs/2002.12880>`_): norm, activation, linear to a quarter of the
+    channels, norm, activation, :class:`~lieconv_pyg.nn.LieConv`, norm, activation,
+    linear; and the features of the same kept points added, filled up with zeros where
+    the block has more output channels.
+
+    Args:
+        in_channels (int): Channels of each input point, at least 4.
+        out_channels (int): Channels of each output point, at least
+            :obj:`in_channels`.
+        group (LieGroup): The group.
+        act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
+        norm (str or Callable, optional): Normalization, or :obj:`None`.
+            (default: :obj:`"batch_norm"`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`.
+
+    Shapes:
+        - **input:** features :math:`(M, F_{in})`; the lifted points, one
+          :class:`~lieconv_pyg.lifting.Lifted` or a pair (sources, targets); edge
+          indices :math:`(2, E)`; pair coordinates :math:`(E, \dim G + 2 \dim q)`;
+          edge weights :math:`(E)`; kept points :math:`(M_t)`
+        - **output:** :math:`(M, F_{out})`, or :math:`(M_t, F_{out})` for kept points
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        group: LieGroup,
+        act: str | Callable | None = "silu",
+        norm: Norm = "batch_norm",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if not 4 <= in_channels <= out_channels:
+            raise ValueError(
+                "'in_channels' must be at least 4 and 'out_channels' at least "
+                f"'in_channels' (got {in_channels} and {out_channels})"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.act = activation_resolver(act)
+        self.norm1 = make_norm(norm, in_channels)
+        self.lin1 = Linear(in_channels, in_channels // 4)
+        self.norm2 = make_norm(norm, in_channels // 4)
+        self.conv = LieConv(
+            in_channels // 4, out_channels // 4, group, act=act, norm=norm, **kwargs
+        )
+        self.norm3 = make_norm(norm, out_channels // 4)
+        self.lin2 = Linear(out_channels // 4, out_channels)
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        for module in self.children():
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+    def forward(
+        self,
+        x: Tensor,
+        lifted: Lifted | tuple[Lifted, Lifted],
+        edge_index: Tensor,
+        edge_attr: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+        keep: Optional[Tensor] = None,
+    ) -> Tensor:
+        r"""Applies the block.
+
+        Args:
+            x: Features :math:`(M, F_{in})` of the lifted points.
+            lifted: The lifted points, or a pair (all, kept).
+            edge_index: :math:`(2, E)`.
+            edge_attr: Pair coordinates, if they are known already.
+            edge_weight: Weight of each neighbour.
+            keep: Indices :math:`(M_t)` of the kept points, where some are dropped.
+        """
+        h = self.lin1(self.act(self.norm1(x)))
+        h = self.act(self.norm2(h))
+        h = self.conv(h, lifted, edge_index, edge_attr, edge_weight)
+        h = self.lin2(self.act(self.norm3(h)))
+        residual = x if keep is None else x.index_select(0, keep)
+        return h + F.pad(residual, (0, self.out_channels - self.in_channels))
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, "
+            f"group={self.conv.group})"
+        )

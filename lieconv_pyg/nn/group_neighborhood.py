@@ -1,0 +1,176 @@
+import math
+from collections.abc import Callable
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.lifting import Lifted
+from lieconv_pyg.neighbors import (
+    Neighborhood,
+    PolynomialEnvelope,
+    calibrate_radius,
+    knn_graph,
+    radius_graph,
+)
+
+Envelope = Callable[[Tensor], Tensor] | bool | None
+
+
+class GroupNeighborhood(torch.nn.Module):
+    r"""Finds the neighbours of lifted points in the distance of the group (Section 4.3
+    of `"Generalizing Convolutional Neural Networks for Equivariance to Lie Groups on
+    Arbitrary Continuous Data" <https://arxiv.org/abs/2002.12880>`_).
+
+    The radius is a buffer: it is saved with the model, and once it is there nothing
+    changes it. Where :obj:`fill` is given instead of :obj:`radius`,
+    :meth:`calibrate` sets it from data, on first use in training if not before; with
+    several processes all take what the first one found.
+
+    Args:
+        group (LieGroup): The group.
+        fill (float, optional): Mean share of the points of an example that lie within
+            the radius, in :math:`(0, 1]`. (default: :obj:`1.0`, all points)
+        radius (float, optional): The radius itself, in the units of the group
+            distance, instead of :obj:`fill`. (default: :obj:`None`)
+        k (int, optional): If given, the :obj:`k` nearest points instead of a ball.
+            (default: :obj:`None`)
+        num_neighbors (int, optional): In training, at most this many neighbours of
+            each point, drawn uniformly from the ball. (default: :obj:`None`, all)
+        eval_num_neighbors (int, optional): The same in evaluation, always drawn
+            alike, from :obj:`seed`. (default: :obj:`None`, all)
+        envelope (Callable, optional): Weight of a neighbour as a function of distance
+            over radius that goes smoothly to zero at 1, or :obj:`True` for
+            :class:`~lieconv_pyg.neighbors.PolynomialEnvelope`.
+            (default: :obj:`None`)
+        seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
+        backend (str, optional): The search, see
+            :func:`~lieconv_pyg.neighbors.available_backends`. (default: the first)
+    """
+
+    radius: Tensor
+
+    def __init__(
+        self,
+        group: LieGroup,
+        fill: float = 1.0,
+        radius: Optional[float] = None,
+        k: Optional[int] = None,
+        num_neighbors: Optional[int] = None,
+        eval_num_neighbors: Optional[int] = None,
+        envelope: Envelope = None,
+        seed: int = 0,
+        backend: Optional[str] = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < fill <= 1:
+            raise ValueError(f"'fill' must lie in (0, 1] (got {fill})")
+        if radius is not None and not radius > 0:
+            raise ValueError(f"'radius' must be positive (got {radius})")
+        if radius is not None and fill != 1:
+            raise ValueError("give 'fill' or 'radius', not both")
+        for name, value in (
+            ("k", k),
+            ("num_neighbors", num_neighbors),
+            ("eval_num_neighbors", eval_num_neighbors),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"'{name}' must be at least 1 (got {value})")
+        if k is not None and (radius is not None or fill != 1 or num_neighbors):
+            raise ValueError(
+                "'k' takes the nearest points: leave out 'fill', 'radius' and "
+                "'num_neighbors'"
+            )
+        if envelope and k is not None:
+            raise ValueError("an 'envelope' needs a radius: leave out 'k'")
+        if radius is None:
+            radius = math.inf if fill == 1 else math.nan
+        if envelope and math.isinf(radius):
+            raise ValueError("an 'envelope' needs 'radius' or 'fill' below 1")
+        self.group = group
+        self.fill = fill
+        self.k = k
+        self.num_neighbors = num_neighbors
+        self.eval_num_neighbors = eval_num_neighbors
+        self.envelope = PolynomialEnvelope() if envelope is True else (envelope or None)
+        self.seed = seed
+        self.backend = backend
+        self.register_buffer("radius", torch.tensor(radius, dtype=torch.double))
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> "GroupNeighborhood":
+        # In double precision whatever the model's: a checkpoint then has the same
+        # neighbours in every precision.
+        radius = self.radius
+        super()._apply(fn, recurse)
+        self.radius = radius.to(self.radius.device)
+        return self
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the radius is known."""
+        return not bool(self.radius.isnan())
+
+    def forget(self) -> None:
+        """Makes a radius that was calibrated unknown again."""
+        if self.fill < 1:
+            self.radius.fill_(math.nan)
+
+    @torch.no_grad()
+    def calibrate(self, lifted: Lifted) -> None:
+        """Sets the radius so that the mean share of points within it is :obj:`fill`.
+
+        Args:
+            lifted: Lifted points of a few typical examples.
+        """
+        if self.fill == 1:
+            return
+        radius = calibrate_radius(self.group, lifted, self.fill)
+        self.radius.copy_(radius)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast(self.radius, src=0)
+
+    def forward(
+        self,
+        lifted: Lifted,
+        target: Optional[Lifted] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Neighborhood:
+        """Neighbours among :obj:`lifted` of the points in :obj:`target`.
+
+        Args:
+            lifted: The lifted points.
+            target: The lifted points whose neighbours are wanted, if not all.
+            generator: Draws the neighbours in training.
+
+        Raises:
+            RuntimeError: in evaluation, if the radius was never calibrated.
+        """
+        if self.k is not None:
+            return knn_graph(self.group, lifted, self.k, target, backend=self.backend)
+        if not self.is_calibrated:
+            if not self.training:
+                raise RuntimeError(
+                    f"the radius for 'fill={self.fill}' is not known yet: call "
+                    "'calibrate(pos, batch)' with some examples, train, or load a "
+                    "checkpoint"
+                )
+            self.calibrate(lifted)
+        train = self.training
+        return radius_graph(
+            self.group,
+            lifted,
+            self.radius,
+            target,
+            num_neighbors=self.num_neighbors if train else self.eval_num_neighbors,
+            envelope=self.envelope,
+            generator=generator,
+            seed=None if train else self.seed,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        """What is printed between the brackets."""
+        if self.k is not None:
+            return f"{self.group}, k={self.k}"
+        return f"{self.group}, fill={self.fill}, radius={float(self.radius):.4g}"

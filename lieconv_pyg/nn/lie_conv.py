@@ -1,0 +1,238 @@
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+from torch import Tensor
+from torch_geometric.nn import MLP, Linear, MessagePassing
+
+from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.lifting import Lifted
+from lieconv_pyg.neighbors import pair_coordinates
+from lieconv_pyg.nn.aggregation import aggregate
+
+Norm = str | Callable | None
+
+
+def norm_kwargs(norm: Norm) -> dict[str, Any]:
+    """Batch norm must bear a graph with a single point, or a single edge."""
+    return {"allow_single_element": True} if norm == "batch_norm" else {}
+
+
+class LieConv(MessagePassing):
+    r"""The Lie-group equivariant convolution of `"Generalizing Convolutional Neural
+    Networks for Equivariance to Lie Groups on Arbitrary Continuous Data"
+    <https://arxiv.org/abs/2002.12880>`_ (Finzi et al., ICML 2020).
+
+    .. math::
+        \mathbf{h}_i = \mathbf{W} \, \mathrm{vec} \Big( \frac{1}{n_i}
+        \sum_{j \in \mathcal{N}(i)} \mathbf{f}_j \otimes s(a_{ij}) \Big) + \mathbf{b},
+        \qquad a_{ij} = [\log(v_j^{-1} u_i),\; q_i,\; q_j]
+
+    where :math:`u_i, v_j \in G` are the group elements and :math:`q_i, q_j` the orbits
+    of two lifted points, :math:`n_i` is the number of neighbours, and :math:`s` is an
+    MLP with :obj:`num_kernel_channels` outputs (Section 4.2 and Appendix A.1 of the
+    paper). Since :math:`a_{ij}` does not change when all points are moved by the
+    group, the layer commutes with the group.
+
+    Args:
+        in_channels (int): Channels of each input point, or :obj:`-1` to derive them
+            from the first input.
+        out_channels (int): Channels of each output point.
+        group (LieGroup): The group, see :mod:`lieconv_pyg.groups`.
+        num_kernel_channels (int, optional): Outputs of the kernel MLP.
+            (default: :obj:`16`)
+        kernel_channels (Sequence[int], optional): Hidden channels of the kernel MLP.
+            (default: :obj:`(32, 32)`)
+        aggr (str, optional): :obj:`"mean"` for the Monte Carlo estimate of the
+            integral over the neighbourhood, or :obj:`"add"`. (default: :obj:`"mean"`)
+        act (str or Callable, optional): Activation of the kernel MLP.
+            (default: :obj:`"silu"`, that is swish)
+        norm (str or Callable, optional): Normalization in the kernel MLP, over edges,
+            or :obj:`None`. (default: :obj:`"batch_norm"`)
+        bias (bool, optional): If :obj:`False`, no :math:`\mathbf{b}`.
+            (default: :obj:`True`)
+        scale_bias (bool, optional): If :obj:`True`, the bias is divided by
+            :math:`n_i` like the sum, as in the original code. For its checkpoints
+            only. (default: :obj:`False`)
+
+    Shapes:
+        - **input:** features :math:`(M, F_{in})` or a pair
+          :math:`((M_s, F_{in}), (M_t, F_{in}))` of which the second may be
+          :obj:`None`, on *lifted* points; the lifted points, one
+          :class:`~lieconv_pyg.lifting.Lifted` or a pair; edge indices
+          :math:`(2, E)`; optionally pair coordinates
+          :math:`(E, \dim G + 2 \dim q)` and edge weights :math:`(E)`
+        - **output:** :math:`(M, F_{out})` or :math:`(M_t, F_{out})`
+
+    Example:
+        >>> group = SE3()
+        >>> lifted = lift(group, pos, batch, num_lifts=4)
+        >>> graph = radius_graph(group, lifted, radius=2.0)
+        >>> conv = LieConv(16, 32, group)
+        >>> out = conv(x[lifted.point], lifted, graph.edge_index, graph.edge_attr)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        group: LieGroup,
+        num_kernel_channels: int = 16,
+        kernel_channels: Sequence[int] = (32, 32),
+        aggr: str = "mean",
+        act: str | Callable | None = "silu",
+        norm: Norm = "batch_norm",
+        bias: bool = True,
+        scale_bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if aggr not in ("mean", "add", "sum"):
+            raise ValueError(f"'aggr' must be 'mean' or 'add' (got '{aggr}')")
+        if not isinstance(group, LieGroup):
+            raise TypeError(
+                f"'group' must be a 'LieGroup', for example 'SE3()' (got '{group}')"
+            )
+        if num_kernel_channels < 1:
+            raise ValueError(
+                f"'num_kernel_channels' must be at least 1 (got {num_kernel_channels})"
+            )
+        super().__init__(aggr=aggr, **kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.group = group
+        self.num_kernel_channels = num_kernel_channels
+        self.scale_bias = scale_bias
+
+        pair_dim = group.dim + 2 * group.orbit_dim
+        self.kernel = MLP(
+            [pair_dim, *kernel_channels, num_kernel_channels],
+            act=act,
+            norm=norm,
+            norm_kwargs=norm_kwargs(norm),
+            plain_last=False,
+        )
+        flat = in_channels * num_kernel_channels if in_channels > 0 else -1
+        self.lin = Linear(flat, out_channels, bias=bias)
+
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        super().reset_parameters()
+        self.kernel.reset_parameters()
+        self.lin.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Optional[Tensor]],
+        lifted: Lifted | tuple[Lifted, Lifted],
+        edge_index: Tensor,
+        edge_attr: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+    ) -> Tensor:
+        r"""Convolves features on lifted points.
+
+        Args:
+            x: Features :math:`(M, F_{in})` of the lifted points, that is
+                :obj:`x[lifted.point]` for features of points; a pair for bipartite
+                graphs, whose second entry is not used.
+            lifted: The lifted points, or a pair (sources, targets).
+            edge_index: :math:`(2, E)`, sources :math:`j` in the first row, targets
+                :math:`i` in the second, best sorted by target.
+            edge_attr: The pair coordinates :math:`a_{ij}`, if they are known already.
+            edge_weight: Weight of each neighbour, for example of an envelope.
+                :math:`n_i` is then the sum of the weights, and at least 1.
+
+        Raises:
+            TypeError, ValueError: if shapes or types do not fit.
+        """
+        x_src, source, target = self._check(x, lifted, edge_index, edge_attr)
+        if edge_attr is None:
+            edge_attr = pair_coordinates(self.group, source, target, edge_index)
+        kernel = self.kernel(edge_attr.to(self.kernel.lins[0].weight.dtype))
+        weight, share = self._weights(edge_index[1], edge_weight, target, kernel)
+        if weight is not None:
+            kernel = kernel * weight
+
+        # propagate_type: (x: Tensor, kernel: Tensor)
+        size = (x_src.size(0), target.batch.size(0))
+        out = self.propagate(edge_index, x=x_src, kernel=kernel, size=size)
+        out = self.lin(out.flatten(1))
+        if self.lin.bias is not None and self.scale_bias and share is not None:
+            out = out + (share - 1) * self.lin.bias
+        return out
+
+    def message(self, x_j: Tensor) -> Tensor:
+        """What a source sends: its features."""
+        return x_j
+
+    def aggregate(
+        self, inputs: Tensor, kernel: Tensor, index: Tensor, dim_size: Optional[int]
+    ) -> Tensor:
+        """The sum over neighbours of features times kernel."""
+        assert dim_size is not None
+        return aggregate(inputs, kernel, index, dim_size)
+
+    def _weights(
+        self,
+        index: Tensor,
+        edge_weight: Optional[Tensor],
+        target: Lifted,
+        kernel: Tensor,
+    ) -> tuple[Optional[Tensor], Optional[Tensor]]:
+        r"""Weight of each edge :math:`(E, 1)`, which for the mean add up to one at
+        each target, and :math:`1 / n_i` of each target :math:`(M, 1)`."""
+        weight = edge_weight if edge_weight is None else edge_weight.to(kernel.dtype)
+        if self.aggr != "mean":
+            return weight if weight is None else weight.view(-1, 1), None
+        if weight is None:
+            weight = kernel.new_ones(index.size(0))
+        total = weight.new_zeros(target.batch.size(0)).index_add(0, index, weight)
+        share = 1 / total.clamp(min=1)
+        return (weight * share.index_select(0, index)).view(-1, 1), share.view(-1, 1)
+
+    def _check(
+        self,
+        x: Tensor | tuple[Tensor, Optional[Tensor]],
+        lifted: Lifted | tuple[Lifted, Lifted],
+        edge_index: Tensor,
+        edge_attr: Optional[Tensor],
+    ) -> tuple[Tensor, Lifted, Lifted]:
+        """Source features, sources and targets; says what does not fit."""
+        x_src = x if isinstance(x, Tensor) else x[0]
+        if isinstance(lifted, Lifted):
+            source, target = lifted, lifted
+        elif isinstance(lifted, (tuple, list)) and len(lifted) == 2:
+            source, target = lifted
+        else:
+            raise TypeError(
+                "'lifted' must be a 'Lifted', as 'lieconv_pyg.lift' returns it, or a "
+                f"pair of them (got '{type(lifted)}')"
+            )
+        if not isinstance(x_src, Tensor) or x_src.dim() != 2:
+            raise ValueError("'x' must be a tensor of shape (points, channels)")
+        if 0 < self.in_channels != x_src.size(1):
+            raise ValueError(
+                f"'x' has {x_src.size(1)} channels where the layer was built for "
+                f"'in_channels={self.in_channels}'"
+            )
+        if x_src.size(0) != source.batch.size(0):
+            raise ValueError(
+                f"'x' has {x_src.size(0)} rows for {source.batch.size(0)} lifted "
+                "points: pass 'x[lifted.point]' for features of points"
+            )
+        if not isinstance(edge_index, Tensor) or edge_index.dim() != 2:
+            raise ValueError("'edge_index' must be a tensor of shape (2, edges)")
+        pair_dim = self.group.dim + 2 * self.group.orbit_dim
+        if edge_attr is not None and edge_attr.shape != (edge_index.size(1), pair_dim):
+            raise ValueError(
+                f"'edge_attr' must hold the {pair_dim} pair coordinates of "
+                f"{self.group} for each of {edge_index.size(1)} edges "
+                f"(got shape {tuple(edge_attr.shape)})"
+            )
+        return x_src, source, target
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, "
+            f"group={self.group})"
+        )

@@ -1,0 +1,294 @@
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Optional
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import Linear
+from torch_geometric.nn.resolver import activation_resolver
+from torch_geometric.utils import scatter
+
+from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.lifting import Lifted
+from lieconv_pyg.neighbors import Neighborhood, farthest_points
+from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
+from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
+from lieconv_pyg.nn.lie_conv import Norm
+from lieconv_pyg.nn.lift import Lift
+
+
+class Resolution(NamedTuple):
+    """What a block works on: the points, their neighbours, and which are kept."""
+
+    lifted: Lifted
+    graph: Neighborhood
+    keep: Optional[Tensor] = None
+
+
+def per_layer(name: str, value: Any, num_layers: int) -> list:
+    """The value of each layer, from one for all or a sequence of one for each."""
+    values = list(value) if isinstance(value, Sequence) else [value] * num_layers
+    if len(values) != num_layers:
+        raise ValueError(
+            f"'{name}' must be one value or {num_layers} (got {len(values)})"
+        )
+    return values
+
+
+class LieResNet(torch.nn.Module):
+    r"""The network of `"Generalizing Convolutional Neural Networks for Equivariance to
+    Lie Groups on Arbitrary Continuous Data" <https://arxiv.org/abs/2002.12880>`_
+    (Figure 5): linear embedding, bottleneck blocks of
+    :class:`~lieconv_pyg.nn.LieConv`, norm, activation, linear, pooling.
+
+    Points are lifted and neighbours are found once for each resolution, that is once
+    where no points are dropped and all layers have the same :obj:`fill`.
+
+    Args:
+        in_channels (int): Channels of each point.
+        out_channels (int): Outputs of each example.
+        group (LieGroup): The group, see :mod:`lieconv_pyg.groups`.
+        hidden_channels (int or Sequence[int], optional): Width, of all layers or of
+            the embedding and each block. (default: :obj:`256`)
+        num_layers (int, optional): Number of blocks. (default: :obj:`6`)
+        num_lifts (int, optional): Lifts of each point. (default: :obj:`1`)
+        lift (str, optional): :obj:`"haar"` or :obj:`"frames"`, see
+            :class:`~lieconv_pyg.nn.Lift`. (default: :obj:`"haar"`)
+        fill (float or Sequence[float], optional): Mean share of the points of an
+            example in a neighbourhood; one for all blocks or one for each.
+            (default: :obj:`1.0`)
+        radius (float or Sequence[float], optional): The radius in group distance,
+            instead of :obj:`fill`. (default: :obj:`None`)
+        k (int, optional): Nearest points instead of a ball. (default: :obj:`None`)
+        num_neighbors (int, optional): Neighbours drawn from the ball in training.
+            (default: :obj:`None`, all)
+        eval_num_neighbors (int, optional): The same in evaluation.
+            (default: :obj:`None`, all)
+        ratio (float or Sequence[float], optional): Share of the points that a block
+            keeps, by farthest point sampling. (default: :obj:`1.0`)
+        pool (str, optional): :obj:`"mean"` over lifted points, :obj:`"sum"` for
+            extensive targets (the mean times the number of points), or :obj:`None` for
+            an output for each point. (default: :obj:`"mean"`)
+        envelope (optional): Smooth end of the neighbourhood, see
+            :class:`~lieconv_pyg.nn.GroupNeighborhood`. (default: :obj:`None`)
+        act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
+        norm (str or Callable, optional): Normalization, or :obj:`None`; leave it out
+            for dynamical systems. (default: :obj:`"batch_norm"`)
+        seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
+        backend (str, optional): The neighbour search. (default: the first of
+            :func:`~lieconv_pyg.neighbors.available_backends`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
+            such as :obj:`aggr` or :obj:`num_kernel_channels`.
+
+    Shapes:
+        - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
+          :math:`(N)` *(optional)*
+        - **output:** :math:`(B, F_{out})`, or :math:`(N, F_{out})` without pooling
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        group: LieGroup,
+        hidden_channels: int | Sequence[int] = 256,
+        num_layers: int = 6,
+        num_lifts: int = 1,
+        lift: str = "haar",
+        fill: float | Sequence[float] = 1.0,
+        radius: float | Sequence[float] | None = None,
+        k: Optional[int] = None,
+        num_neighbors: Optional[int] = None,
+        eval_num_neighbors: Optional[int] = None,
+        ratio: float | Sequence[float] = 1.0,
+        pool: Optional[str] = "mean",
+        envelope: Envelope = None,
+        act: str | Callable | None = "silu",
+        norm: Norm = "batch_norm",
+        seed: int = 0,
+        backend: Optional[str] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"'num_layers' must be at least 1 (got {num_layers})")
+        if pool not in ("mean", "sum", None):
+            raise ValueError(f"'pool' must be 'mean', 'sum' or None (got '{pool}')")
+        self.ratio = [float(r) for r in per_layer("ratio", ratio, num_layers)]
+        if not all(0 < r <= 1 for r in self.ratio):
+            raise ValueError(f"'ratio' must lie in (0, 1] (got {ratio})")
+        if pool is None and min(self.ratio) < 1:
+            raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.group = group
+        self.num_layers = num_layers
+        self.pool = pool
+        self.lift = Lift(group, num_lifts, lift)
+
+        # One graph serves all blocks in a row that keep all points and have the same
+        # settings: 'graph_of' is the neighborhood of each block.
+        self.graph_of: list[int] = []
+        self.neighborhoods = torch.nn.ModuleList()
+        before = None
+        fills = per_layer("fill", fill, num_layers)
+        radii = per_layer("radius", radius, num_layers)
+        for settings in zip(fills, radii, self.ratio, strict=True):
+            if settings != before or settings[2] < 1:
+                neighborhood = GroupNeighborhood(
+                    group,
+                    fill=settings[0],
+                    radius=settings[1],
+                    k=k,
+                    num_neighbors=num_neighbors,
+                    eval_num_neighbors=eval_num_neighbors,
+                    envelope=envelope,
+                    seed=seed,
+                    backend=backend,
+                )
+                self.neighborhoods.append(neighborhood)
+            self.graph_of.append(len(self.neighborhoods) - 1)
+            before = settings
+
+        widths = per_layer("hidden_channels", hidden_channels, num_layers + 1)
+        self.lin_in = Linear(in_channels, widths[0])
+        self.blocks = torch.nn.ModuleList(
+            BottleneckBlock(*pair, group, act=act, norm=norm, **kwargs)
+            for pair in pairwise(widths)
+        )
+        self.norm = make_norm(norm, widths[-1])
+        self.act = activation_resolver(act)
+        self.lin_out = Linear(widths[-1], out_channels)
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        for module in (self.lin_in, *self.blocks, self.norm, self.lin_out):
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+    @torch.no_grad()
+    def calibrate(self, pos: Tensor, batch: Optional[Tensor] = None) -> None:
+        r"""Sets the radii from :obj:`fill`, with some typical examples.
+
+        Args:
+            pos: Points :math:`(N, d)`.
+            batch: Batch vector :math:`(N)`.
+        """
+        generator = torch.Generator(pos.device).manual_seed(0)
+        searches = [m for m in self.modules() if isinstance(m, GroupNeighborhood)]
+        for search in searches:
+            search.forget()
+        modes = {module: module.training for module in (self.lift, *searches)}
+        for module in modes:
+            module.train()
+        self.resolutions(self.lift(pos, batch, generator), generator)
+        for module, mode in modes.items():
+            module.train(mode)
+
+    def resolutions(
+        self, lifted: Lifted, generator: Optional[torch.Generator] = None
+    ) -> list[Resolution]:
+        """What each block works on: neighbours, and kept points where some are dropped.
+
+        Args:
+            lifted: The lifted points.
+            generator: Draws neighbours in training.
+        """
+        out: list[Resolution] = []
+        for layer, (ratio, which) in enumerate(
+            zip(self.ratio, self.graph_of, strict=True)
+        ):
+            search = self.neighborhoods[which]
+            if layer > 0 and which == self.graph_of[layer - 1]:
+                out.append(out[-1])
+            elif ratio == 1:
+                out.append(Resolution(lifted, search(lifted, None, generator)))
+            else:
+                keep = farthest_points(self.group, lifted, ratio)
+                kept = lifted.select(keep)
+                graph = search(lifted, kept, generator)
+                out.append(Resolution(lifted, graph, keep))
+                lifted = kept
+        return out
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Optional[Tensor] = None,
+        batch: Optional[Tensor] = None,
+        *,
+        lifted: Optional[Lifted] = None,
+        graph: Neighborhood | Sequence[Resolution] | None = None,
+        batch_size: Optional[int] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Tensor:
+        r"""Applies the network.
+
+        Args:
+            x: Features :math:`(N, F_{in})` of the points.
+            pos: Points :math:`(N, d)`; not needed where :obj:`lifted` is given.
+            batch: Batch vector :math:`(N)`.
+            lifted: The lifted points, if they are known already.
+            graph: Their neighbours, if they are known already, or what
+                :meth:`resolutions` returns.
+            batch_size: Number of examples, if it is known.
+            generator: Draws lifts and neighbours in training.
+        """
+        if lifted is None:
+            if pos is None:
+                raise ValueError("give the points as 'pos', or 'lifted'")
+            lifted = self.lift(pos, batch, generator)
+        if x.dim() != 2 or x.size(1) != self.in_channels:
+            raise ValueError(
+                f"'x' must be of shape (points, {self.in_channels}) "
+                f"(got {tuple(x.shape)})"
+            )
+        if pos is not None and x.size(0) != pos.size(0):
+            raise ValueError(f"'x' has {x.size(0)} rows for {pos.size(0)} points")
+        if graph is None:
+            graph = self.resolutions(lifted, generator)
+        elif isinstance(graph, Neighborhood):
+            graph = [Resolution(lifted, graph)] * self.num_layers
+
+        h = self.lin_in(x).index_select(0, lifted.point)
+        last = lifted
+        for block, (source, neighbors, keep) in zip(self.blocks, graph, strict=True):
+            last = source if keep is None else source.select(keep)
+            h = block(
+                h,
+                (source, last),
+                neighbors.edge_index,
+                neighbors.edge_attr,
+                neighbors.edge_weight,
+                keep,
+            )
+        h = self.lin_out(self.act(self.norm(h)))
+        return self._pool(h, last, lifted, x.size(0), batch_size)
+
+    def _pool(
+        self,
+        h: Tensor,
+        last: Lifted,
+        lifted: Lifted,
+        num_points: int,
+        batch_size: Optional[int],
+    ) -> Tensor:
+        """From lifted points to points or examples."""
+        if self.pool is None:
+            return scatter(h, last.point, 0, num_points, reduce="mean")
+        if batch_size is None:
+            batch_size = int(lifted.batch[-1]) + 1
+        out = scatter(h, last.batch, 0, batch_size, reduce="mean")
+        if self.pool == "sum":
+            example = last.batch.new_zeros(num_points)
+            example = example.index_copy(0, lifted.point, lifted.batch)
+            count = torch.bincount(example, minlength=batch_size)
+            out = out * count.to(out.dtype).unsqueeze(1)
+        return out
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, "
+            f"group={self.group}, num_layers={self.num_layers})"
+        )

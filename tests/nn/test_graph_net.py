@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from lieconv_pyg.nn.graph_net import GaussianBasis, GraphNet, atom_pairs
+
+
+def molecules():
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.tensor([0] * 5 + [1] + [2] * 4)
+    z = torch.tensor([6, 1, 1, 1, 1, 2, 8, 8, 1, 1])
+    pos = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    return z, pos, batch
+
+
+@pytest.fixture(params=[{}, {"cutoff": 1.5}, {"pool": "sum", "out_channels": 3}])
+def network(request):
+    torch.manual_seed(0)
+    net = GraphNet(hidden_channels=16, num_layers=2, **request.param).double()
+    net(*molecules())  # running statistics
+    return net.eval()
+
+
+def test_atom_pairs():
+    pairs = atom_pairs(torch.tensor([0, 0, 1, 2, 2, 2]))
+    assert pairs.tolist() == [
+        [1, 0, 4, 5, 3, 5, 3, 4],
+        [0, 1, 3, 3, 4, 4, 5, 5],
+    ]
+    assert atom_pairs(torch.tensor([0])).shape == (2, 0)
+
+
+def test_gaussian_basis():
+    basis = GaussianBasis(5.0, 6)
+    out = basis(torch.tensor([2.0, 2.5]))
+    assert out.shape == (2, 6)
+    assert out[0, 2] == 1
+    assert out[1, 2] == out[1, 3]
+
+
+def test_call_and_repr(network):
+    z, pos, batch = molecules()
+    out = network(z, pos, batch)
+    assert out.shape == (3, network.readout[-1].out_features)
+    assert str(network) == "GraphNet(hidden_channels=16, num_layers=2)"
+    assert torch.allclose(network(z[:5], pos[:5]), out[:1])
+
+
+def test_invariance(network):
+    z, pos, batch = molecules()
+    out = network(z, pos, batch)
+    q, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    assert torch.allclose(network(z, pos @ q.T + 1.0, batch), out, atol=1e-12)
+    order = torch.tensor([3, 1, 4, 0, 2, 5, 9, 7, 8, 6])
+    moved = network(z[order], pos[order], batch[order])
+    assert torch.allclose(moved, out, atol=1e-12)
+
+
+def test_batched_is_single(network):
+    z, pos, batch = molecules()
+    out = network(z, pos, batch)
+    for i in range(3):
+        one = batch == i
+        assert torch.allclose(network(z[one], pos[one]), out[i : i + 1], atol=1e-12)
+
+
+def test_gradients_are_finite():
+    z, pos, batch = molecules()
+    pos[1] = pos[0]
+    pos.requires_grad_()
+    net = GraphNet(hidden_channels=8, num_layers=1).double()
+    net(z, pos, batch).sum().backward()
+    assert pos.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_single_atoms_train():
+    net = GraphNet(hidden_channels=8, num_layers=1)
+    out = net(torch.tensor([1, 8]), torch.zeros(2, 3), torch.tensor([0, 1]))
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pool": "max"}, "pool"),
+        ({"hidden_channels": 0}, "hidden_channels"),
+        ({"cutoff": -1.0}, "cutoff"),
+    ],
+)
+def test_bad_arguments(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GraphNet(**settings)
