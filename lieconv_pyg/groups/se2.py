@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import positive
-from lieconv_pyg.groups.ops import Device, homogeneous, matmul, matvec, norm, randn
+from lieconv_pyg.groups.ops import Device, homogeneous, matvec, norm, randn
 from lieconv_pyg.groups.planar import planar_angle, planar_matrix, random_angle
+from lieconv_pyg.groups.rigid import RigidMotions
 from lieconv_pyg.groups.series import cosc, cotc, sinc
 
 
-class SE2(LieGroup):
+class SE2(RigidMotions):
     r"""The rotations and translations of the plane, as homogeneous matrices
     :math:`\begin{pmatrix} R & t \\ 0 & 1 \end{pmatrix}`.
 
@@ -29,7 +29,6 @@ class SE2(LieGroup):
     """
 
     dim = 3
-    orbit_dim = 0
     matrix_dim = 3
     space_dim = 2
     stabilizer_dim = 1
@@ -42,9 +41,11 @@ class SE2(LieGroup):
         rotation = planar_matrix(angle.cos(), angle.sin())
         return homogeneous(rotation, matvec(V, a[..., 1:]))
 
-    def log(self, u: Tensor) -> Tensor:
-        u = self._element(u)
-        return _log(u[..., :2, :2], u[..., :2, 2])
+    def log_parts(self, rotation: Tensor, translation: Tensor) -> Tensor:
+        angle = planar_angle(rotation)
+        s = angle.square()
+        V_inverse = planar_matrix(1 - s * cotc(s), -angle / 2)
+        return torch.cat([angle.unsqueeze(-1), matvec(V_inverse, translation)], dim=-1)
 
     def generators(
         self, dtype: torch.dtype | None = None, device: Device = None
@@ -53,24 +54,6 @@ class SE2(LieGroup):
         out[0, 0, 1], out[0, 1, 0] = -1.0, 1.0
         out[1, 0, 2] = out[2, 1, 2] = 1.0
         return out
-
-    def inverse(self, u: Tensor) -> Tensor:
-        u = self._element(u)
-        inverse = u[..., :2, :2].mT
-        return homogeneous(inverse, -matvec(inverse, u[..., :2, 2]))
-
-    def relative(self, u: Tensor, v: Tensor) -> Tensor:
-        return homogeneous(*self._relative(u, v))
-
-    def relative_log(self, u: Tensor, v: Tensor) -> Tensor:
-        return _log(*self._relative(u, v))
-
-    def _relative(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        # As in SE3, the difference of the translations comes first.
-        u, v = self._element(u), self._element(v, "v")
-        inverse = v[..., :2, :2].mT
-        t = matvec(inverse, u[..., :2, 2] - v[..., :2, 2])
-        return matmul(inverse, u[..., :2, :2]), t
 
     def sample(
         self,
@@ -83,14 +66,6 @@ class SE2(LieGroup):
         angle = random_angle(*shape, generator=generator, dtype=dtype, device=device)
         t = scale * randn((*shape, 2), generator, dtype, device)
         return homogeneous(planar_matrix(angle.cos(), angle.sin()), t)
-
-    def section(self, pos: Tensor) -> tuple[Tensor, Tensor]:
-        pos = self._points(pos)
-        eye = torch.eye(2, dtype=pos.dtype, device=pos.device)
-        return homogeneous(eye, pos), pos[..., :0]
-
-    def origin(self, q: Tensor) -> Tensor:
-        return q.new_zeros(*q.shape[:-1], 2)
 
     def stabilizer_sample(
         self,
@@ -126,13 +101,5 @@ class SE2(LieGroup):
         radius: float | Tensor | None = None,
     ) -> Tensor:
         # The angle is at least the chord of the circle, and |V| <= 1.
-        u = self._element(u)
-        rotation = self.alpha * u[..., :2, 0]
-        return torch.cat([rotation, (1 - self.alpha) * u[..., :2, 2]], dim=-1)
-
-
-def _log(R: Tensor, t: Tensor) -> Tensor:
-    angle = planar_angle(R)
-    s = angle.square()
-    V_inverse = planar_matrix(1 - s * cotc(s), -angle / 2)
-    return torch.cat([angle.unsqueeze(-1), matvec(V_inverse, t)], dim=-1)
+        R, t = self.parts(u)
+        return torch.cat([self.alpha * R[..., 0], (1 - self.alpha) * t], dim=-1)

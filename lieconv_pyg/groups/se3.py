@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import positive
-from lieconv_pyg.groups.ops import Device, homogeneous, matmul, matvec, norm, randn
+from lieconv_pyg.groups.ops import Device, homogeneous, matmul, norm, randn
+from lieconv_pyg.groups.rigid import RigidMotions
 from lieconv_pyg.groups.rotation import (
     cross_matrix,
     rotation_exp,
@@ -18,7 +18,7 @@ from lieconv_pyg.groups.rotation import (
 from lieconv_pyg.groups.series import cosc, cotc, sincc
 
 
-class SE3(LieGroup):
+class SE3(RigidMotions):
     r"""The rotations and translations of :math:`\mathbb{R}^3`, as homogeneous matrices
     :math:`\begin{pmatrix} R & t \\ 0 & 1 \end{pmatrix}`.
 
@@ -35,7 +35,6 @@ class SE3(LieGroup):
     """
 
     dim = 6
-    orbit_dim = 0
     matrix_dim = 4
     space_dim = 3
     stabilizer_dim = 3
@@ -49,9 +48,14 @@ class SE3(LieGroup):
         t = u + cosc(s) * wu + sincc(s) * torch.linalg.cross(w, wu)
         return homogeneous(rotation_exp(w), t)
 
-    def log(self, u: Tensor) -> Tensor:
-        u = self._element(u)
-        return _log(u[..., :3, :3], u[..., :3, 3])
+    def log_parts(self, rotation: Tensor, translation: Tensor) -> Tensor:
+        # V^-1 = I - [w] / 2 + cotc [w]^2.
+        w = rotation_log(rotation)
+        s = w.square().sum(dim=-1, keepdim=True)
+        wt = torch.linalg.cross(w, translation)
+        return torch.cat(
+            [w, translation - 0.5 * wt + cotc(s) * torch.linalg.cross(w, wt)], dim=-1
+        )
 
     def generators(
         self, dtype: torch.dtype | None = None, device: Device = None
@@ -63,30 +67,10 @@ class SE3(LieGroup):
         return out
 
     def adjoint(self, u: Tensor) -> Tensor:
-        u = self._element(u)
-        R, t = u[..., :3, :3], u[..., :3, 3]
+        R, t = self.parts(u)
         tR = matmul(cross_matrix(t), R)
         top = torch.cat([R, torch.zeros_like(R)], dim=-1)
         return torch.cat([top, torch.cat([tR, R], dim=-1)], dim=-2)
-
-    def inverse(self, u: Tensor) -> Tensor:
-        u = self._element(u)
-        inverse = u[..., :3, :3].mT
-        return homogeneous(inverse, -matvec(inverse, u[..., :3, 3]))
-
-    def relative(self, u: Tensor, v: Tensor) -> Tensor:
-        return homogeneous(*self._relative(u, v))
-
-    def relative_log(self, u: Tensor, v: Tensor) -> Tensor:
-        return _log(*self._relative(u, v))
-
-    def _relative(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        # The difference of the translations comes first: points far from the origin
-        # lose no precision, and coincident points give exactly 0.
-        u, v = self._element(u), self._element(v, "v")
-        inverse = v[..., :3, :3].mT
-        t = matvec(inverse, u[..., :3, 3] - v[..., :3, 3])
-        return matmul(inverse, u[..., :3, :3]), t
 
     def sample(
         self,
@@ -99,14 +83,6 @@ class SE3(LieGroup):
         q = randn((*shape, 4), generator, dtype, device)
         t = scale * randn((*shape, 3), generator, dtype, device)
         return homogeneous(rotation_from_quaternion(q), t)
-
-    def section(self, pos: Tensor) -> tuple[Tensor, Tensor]:
-        pos = self._points(pos)
-        eye = torch.eye(3, dtype=pos.dtype, device=pos.device)
-        return homogeneous(eye, pos), pos[..., :0]
-
-    def origin(self, q: Tensor) -> Tensor:
-        return q.new_zeros(*q.shape[:-1], 3)
 
     def stabilizer_sample(
         self,
@@ -140,15 +116,6 @@ class SE3(LieGroup):
         radius: float | Tensor | None = None,
     ) -> Tensor:
         # Angle >= |R_i - R_j|_F / sqrt(2), and |V| <= 1.
-        u = self._element(u)
-        R, t = u[..., :3, :3], u[..., :3, 3]
+        R, t = self.parts(u)
         scale = self.alpha / 2**0.5
         return torch.cat([scale * R.flatten(-2), (1 - self.alpha) * t], dim=-1)
-
-
-def _log(R: Tensor, t: Tensor) -> Tensor:
-    # V^-1 = I - [w] / 2 + cotc [w]^2.
-    w = rotation_log(R)
-    s = w.square().sum(dim=-1, keepdim=True)
-    wt = torch.linalg.cross(w, t)
-    return torch.cat([w, t - 0.5 * wt + cotc(s) * torch.linalg.cross(w, wt)], dim=-1)
