@@ -6,6 +6,7 @@ with warnings.catch_warnings():
     # PyG says that it ignores torch-cluster, which this package calls by itself, and
     # scripts classes when it is imported: nothing that a user could act on.
     warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore", FutureWarning)
     import torch_geometric  # noqa: F401
 
 from lieconv_pyg import groups, neighbors, nn, transforms

@@ -61,7 +61,7 @@ def equivariance_error(
         before = model(x, lifted=lifted)
     else:
         before = model(x, pos, batch)
-    error = 0.0
+    error = before.new_zeros(())
     for _ in range(num_elements):
         g = group.sample(1, generator=generator, scale=scale, **like)
         if transport:
@@ -69,6 +69,6 @@ def equivariance_error(
             after = model(x, lifted=moved)
         else:
             after = model(x, group.act(g, pos), batch)
-        change = (after - before).abs().max() / before.abs().max()
-        error = max(error, float(change))
-    return error
+        error = torch.maximum(error, (after - before).abs().max())
+    # Not a number where the output is not: torch.maximum keeps it.
+    return float(error / before.abs().max()) if error != 0 else 0.0

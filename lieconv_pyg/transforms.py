@@ -7,11 +7,11 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
-from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.base import LieGroup, check_group
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 from lieconv_pyg.neighbors import Neighborhood, radius_graph
 from lieconv_pyg.neighbors.radius import Envelope, check_radius
-from lieconv_pyg.neighbors.sampling import check_num_neighbors
 
 
 class LiftedData(Data):
@@ -134,8 +134,8 @@ class LiftPoints(BaseTransform):
     ) -> None:
         if lift not in ("haar", "frames"):
             raise ValueError(f"'lift' must be 'haar' or 'frames', got {lift!r}")
-        if num_lifts < 1:
-            raise ValueError(f"'num_lifts' must be at least 1, got {num_lifts}")
+        check_group(group)
+        positive(num_lifts, "num_lifts")
         if lift == "frames" and num_lifts > 1:
             raise ValueError(
                 f"'num_lifts' follows from the frames with lift='frames': leave it "
@@ -167,6 +167,9 @@ class LiftPoints(BaseTransform):
                 fixed=self.fixed,
                 generator=_generator(self.seed, pos),
             )
+        for key in list(data.keys()):
+            if key.startswith("lift_edge_"):
+                del data[key]  # of other lifts
         data.lift_element, data.lift_orbit = out.element, out.orbit
         data.lift_point, data.lift_component = out.point, out.component
         return data
@@ -203,8 +206,9 @@ class GroupGraph(BaseTransform):
         envelope: Envelope | None = None,
         seed: int | None = None,
     ) -> None:
+        check_group(group)
         if num_neighbors is not None:
-            check_num_neighbors(num_neighbors)
+            positive(num_neighbors, "num_neighbors")
         self.group = group
         self.radius = check_radius(radius)
         self.num_neighbors = num_neighbors

@@ -392,3 +392,13 @@ class LieGroup(ABC):
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(self.arguments().items())))
+
+
+def check_group(group: object) -> LieGroup:
+    r"""Returns the group if it is one, else raises a :class:`TypeError`."""
+    if not isinstance(group, LieGroup):
+        raise TypeError(
+            f"'group' must be a LieGroup, for example SE3() or group_resolver('SE3'), "
+            f"got {group!r}"
+        )
+    return group

@@ -54,12 +54,31 @@ def unit_interval(value: float, name: str) -> float:
 
 
 def positive(value: int, name: str) -> int:
-    r"""Returns :obj:`value` if it is an integer of at least 1, else raises a
-    :class:`ValueError`.
+    r"""Returns :obj:`value` if it is an integer of at least 1.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is less than 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"'{name}' must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"'{name}' must be at least 1, got {value}")
     return value
+
+
+def share(value: float, name: str) -> float:
+    r"""Returns :obj:`value` if it is a number in :math:`(0, 1]`.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is out of range, or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"'{name}' must be a number in (0, 1], got {value!r}")
+    if not 0 < value <= 1:
+        raise ValueError(f"'{name}' must be in (0, 1], got {value}")
+    return float(value)
 
 
 def matrix_basis(generators: Tensor, name: str) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lieconv_pyg.groups import SO2, SO3
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.lifting.validation import check_points_and_batch
 
@@ -56,10 +57,7 @@ def lift(
         ValueError: If :obj:`num_lifts` is less than one, or the points cannot
             be lifted (see :func:`~lieconv_pyg.lifting.check_points_and_batch`).
     """
-    if isinstance(num_lifts, bool) or not isinstance(num_lifts, int):
-        raise TypeError(f"'num_lifts' must be an integer, got {num_lifts!r}")
-    if num_lifts < 1:
-        raise ValueError(f"'num_lifts' must be at least 1, got {num_lifts}")
+    positive(num_lifts, "num_lifts")
     batch = check_points_and_batch(pos, batch, group)
 
     element, orbit = group.section(settle_center(group, pos, batch))

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from lieconv_pyg.groups import SE2, SE3, SO3
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.ops import homogeneous, matmul
+from lieconv_pyg.groups.rotation import rotation_from_quaternion
 from lieconv_pyg.lifting.frames import frames
 from lieconv_pyg.lifting.lift import lift, settle_center
 from lieconv_pyg.lifting.lifted import Lifted
@@ -65,11 +67,12 @@ def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Li
     translates = group.matrix_dim == group.space_dim + 1
     rotation, center, example = frames(pos, batch, centered=translates)
     if translates:
-        frame = _homogeneous(rotation, center)
+        frame = homogeneous(rotation, center)
     else:
         # The section of SO(3) is singular opposite to the origin of the
         # orbit: turned away from the axes, on which points often lie.
-        frame = rotation @ _generic_rotation(rotation)
+        turn = rotation_from_quaternion(rotation.new_tensor(GENERIC))
+        frame = matmul(rotation, turn)
 
     labels, counts = torch.unique_consecutive(batch, return_counts=True)
     number = torch.searchsorted(labels, example)
@@ -79,22 +82,3 @@ def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Li
     local = group.act(group.inverse(frame), pos.index_select(0, point))
     element, orbit = group.section(local)
     return Lifted(group.compose(frame, element), orbit, batch[point], point, component)
-
-
-def _homogeneous(rotation: Tensor, center: Tensor) -> Tensor:
-    top = torch.cat([rotation, center.unsqueeze(-1)], dim=-1)
-    bottom = torch.zeros_like(top[:, :1])
-    bottom[:, :, -1] = 1
-    return torch.cat([top, bottom], dim=1)
-
-
-def _generic_rotation(like: Tensor) -> Tensor:
-    w, x, y, z = torch.nn.functional.normalize(
-        torch.tensor(GENERIC, dtype=torch.float64), dim=0
-    ).tolist()
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import _register_namedtuple
 
 
 class Lifted(NamedTuple):
@@ -76,3 +77,8 @@ class Lifted(NamedTuple):
                 element=self.element.to(target), orbit=self.orbit.to(target)
             )
         return Lifted(*(v.to(target, non_blocking=non_blocking) for v in self))
+
+
+# So that exported programs that take lifted points can be saved and loaded.
+torch.serialization.add_safe_globals([Lifted])
+_register_namedtuple(Lifted, serialized_type_name="lieconv_pyg.lifting.Lifted")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.base import LieGroup, check_group
 
 
 def check_points_and_batch(
@@ -28,6 +28,7 @@ def check_points_and_batch(
     _check_points(pos)
     batch = _check_batch(pos, batch)
     if group is not None:
+        check_group(group)
         if pos.size(1) != group.space_dim:
             raise ValueError(
                 f"'pos' has {pos.size(1)} coordinates a point, but {group!r} acts on "

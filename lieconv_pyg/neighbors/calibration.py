@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.checks import share
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.neighbors.layout import Layout, all_pairs
 from lieconv_pyg.neighbors.pairs import pair_coordinates
-from lieconv_pyg.neighbors.radius import MAX_PAIRS
+from lieconv_pyg.neighbors.radius import MAX_PAIRS, check_points
 
 SEED = 2002_12880
 
@@ -50,8 +51,8 @@ def calibrate_radius(
         ValueError: If :obj:`fill` is not in :math:`(0, 1]`, or there are no
             points.
     """
-    if not 0 < fill <= 1:
-        raise ValueError(f"'fill' must be in (0, 1], got {fill}")
+    check_points(group, lifted)
+    share(fill, "fill")
     if lifted.num_points == 0:
         raise ValueError("'lifted' is empty. Calibrate the radius with some points")
     infinite = lifted.element.new_tensor(math.inf)
@@ -71,11 +72,11 @@ def calibrate_radius(
     weight = (1 / counts.double()).repeat_interleave(counts) / index.numel()
 
     distance, order = distance.sort()
-    share = weight[order].cumsum(0)
+    total = weight[order].cumsum(0)
     tolerance = 8 * torch.finfo(distance.dtype).eps
     gap = distance.diff() > tolerance * distance[1:]
     cut = torch.cat([gap, gap.new_ones(1)]).nonzero().view(-1)
-    best = cut[(share[cut] - fill).abs().argmin()]
+    best = cut[(total[cut] - fill).abs().argmin()]
     if best + 1 < distance.numel():
         return (distance[best] + distance[best + 1]) / 2
     largest = distance[best]

@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import Module
 
+from lieconv_pyg.groups.series import polynomial
+
 
 class PolynomialEnvelope(Module):
     r"""The polynomial envelope of `"Directional Message Passing for Molecular
@@ -33,13 +35,12 @@ class PolynomialEnvelope(Module):
         self.p = p
 
     def forward(self, t: Tensor) -> Tensor:
-        r"""Returns the weights at relative distances."""
-        p = self.p
+        """The weights at relative distances."""
+        # The same polynomial as (1 - t)^3 times one with positive coefficients, which
+        # rounding cannot make negative.
         t = t.clamp(max=1.0)
-        power = t.pow(p)
-        return 1 + power * (
-            -(p + 1) * (p + 2) / 2 + t * (p * (p + 2) - t * (p * (p + 1) / 2))
-        )
+        coefficients = [(k + 1) * (k + 2) / 2 for k in range(self.p)]
+        return (1 - t) ** 3 * polynomial(t, coefficients)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(p={self.p})"

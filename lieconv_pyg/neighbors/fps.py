@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.checks import share
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.neighbors.layout import Layout, all_pairs
 from lieconv_pyg.neighbors.pairs import pair_coordinates
-from lieconv_pyg.neighbors.radius import MAX_PAIRS
+from lieconv_pyg.neighbors.radius import MAX_PAIRS, check_points
 
 
 @torch.no_grad()
@@ -23,7 +24,9 @@ def farthest_points(
     Equal distances are decided by a number that is made of the pair
     coordinates of a point with its component, and where this is equal too, by
     the coordinates of the points. So the choice does not depend on the
-    order of the points, nor on a group element that moves them all.
+    order of the points; and not on a group element that moves them all, unless
+    the points have a symmetry, which leaves several choices that nothing but
+    their coordinates can tell apart (a regular grid under rotations, say).
 
     Args:
         group (LieGroup): The group.
@@ -39,8 +42,8 @@ def farthest_points(
     Raises:
         ValueError: If :obj:`ratio` is not in :math:`(0, 1]`.
     """
-    if not 0 < ratio <= 1:
-        raise ValueError(f"'ratio' must be in (0, 1], got {ratio}")
+    check_points(group, lifted)
+    share(ratio, "ratio")
     index = torch.arange(lifted.num_points, device=lifted.batch.device)
     if ratio == 1 or index.numel() == 0:
         return index
@@ -107,7 +110,8 @@ def _totals(
         attr = pair_coordinates(group, lifted, lifted, pairs)
         distance = group.distance(attr)
         total.index_add_(0, pairs[1], distance)
-        signature.index_add_(0, pairs[1], (attr * weight).sum(dim=1) * (1 + distance))
+        generic = torch.cos((attr * weight).sum(dim=1) + 1)
+        signature.index_add_(0, pairs[1], generic * (1 + distance))
     return total, signature
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.neighbors.layout import Layout, all_pairs
 from lieconv_pyg.neighbors.pairs import Neighborhood, pair_coordinates
-from lieconv_pyg.neighbors.radius import MAX_PAIRS, edges_within, finish
+from lieconv_pyg.neighbors.radius import MAX_PAIRS, check_points, edges_within, finish
 
 SAMPLE = 64  # targets that the first radius is taken from
 ROUNDS = 8  # doublings of the radius before all pairs are looked at
@@ -53,10 +54,8 @@ def knn_graph(
         ValueError: If :obj:`k` is less than one, or the backend is unknown.
         ImportError: If the backend is not installed.
     """
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"'k' must be an integer, got {k!r}")
-    if k < 1:
-        raise ValueError(f"'k' must be at least 1, got {k}")
+    check_points(group, lifted, lifted_dst)
+    positive(k, "k")
     dst = lifted if lifted_dst is None else lifted_dst
     with torch.no_grad():
         parts = _nearest(group, lifted, dst, k, backend, max_pairs)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.utils._pytree import _register_namedtuple
 
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.lifting.lifted import Lifted
@@ -25,6 +26,11 @@ class Neighborhood(NamedTuple):
     edge_attr: Tensor
     distance: Tensor
     edge_weight: Tensor | None = None
+
+
+_register_namedtuple(
+    Neighborhood, serialized_type_name="lieconv_pyg.neighbors.Neighborhood"
+)
 
 
 def pair_coordinates(

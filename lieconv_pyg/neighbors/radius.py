@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.base import LieGroup, check_group
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.neighbors.layout import Layout, all_pairs
 from lieconv_pyg.neighbors.pairs import Neighborhood, pair_coordinates
 from lieconv_pyg.neighbors.sampling import (
-    check_num_neighbors,
     hashed_keys,
     sample_neighbors,
 )
@@ -83,9 +83,10 @@ def radius_graph(
             or the backend is unknown.
         ImportError: If the backend is not installed.
     """
+    check_points(group, lifted, lifted_dst)
     radius = check_radius(radius)
     if num_neighbors is not None:
-        check_num_neighbors(num_neighbors)
+        positive(num_neighbors, "num_neighbors")
     dst = lifted if lifted_dst is None else lifted_dst
 
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -100,6 +101,25 @@ def radius_graph(
             part = (part[0][:, keep], part[1][keep], part[2][keep])
         parts.append(part)
     return finish(group, lifted, dst, parts, radius, envelope)
+
+
+def check_points(group: LieGroup, *lifted: object) -> None:
+    r"""Raises an error unless these are points lifted to the group, or :obj:`None`."""
+    check_group(group)
+    for points in lifted:
+        if points is None:
+            continue
+        if not isinstance(points, Lifted):
+            raise TypeError(
+                f"'lifted' must be what lieconv_pyg.lift returns, got "
+                f"{type(points).__name__}"
+            )
+        size = (group.matrix_dim, group.matrix_dim, group.orbit_dim)
+        if (*points.element.shape[1:], points.orbit.size(1)) != size:
+            raise ValueError(
+                f"'lifted' was lifted to another group than {group!r}: its elements "
+                f"are {tuple(points.element.shape[1:])} matrices"
+            )
 
 
 def check_radius(radius: float | Tensor) -> float:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from lieconv_pyg.groups.checks import positive
+
 
 def sample_neighbors(
     edge_index: Tensor,
@@ -33,7 +35,7 @@ def sample_neighbors(
     Raises:
         ValueError: If :obj:`num_neighbors` is less than one.
     """
-    check_num_neighbors(num_neighbors)
+    positive(num_neighbors, "num_neighbors")
     target, device = edge_index[1], edge_index.device
     if key is None:
         key = torch.rand(
@@ -82,14 +84,3 @@ def _mix(x: Tensor) -> Tensor:
     x = (x ^ (x >> 30 & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
     x = (x ^ (x >> 27 & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
     return (x ^ (x >> 31 & 0x1FFFFFFFF)) & 0x7FFFFFFFFFFFFFFF
-
-
-def check_num_neighbors(num_neighbors: int) -> None:
-    r"""Raises an error unless :obj:`num_neighbors` is a positive integer."""
-    if isinstance(num_neighbors, bool) or not isinstance(num_neighbors, int):
-        raise TypeError(f"'num_neighbors' must be an integer, got {num_neighbors!r}")
-    if num_neighbors < 1:
-        raise ValueError(
-            f"'num_neighbors' must be at least 1, got {num_neighbors}. Pass None to "
-            f"keep all neighbors"
-        )

@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -150,15 +150,38 @@ def _call(
     """
     number = torch.arange(layout.num_components + 1, device=y.device)
     ptr_dst = torch.searchsorted(layout.dst.contiguous(), number)
-    arguments: dict[str, Callable] = {
-        "torch_cluster": lambda op: op(
-            x.contiguous(), y.contiguous(), layout.ptr, ptr_dst, radius, limit, 1
-        ),
-        "pyg_lib": lambda op: op(
-            x.contiguous(), y.contiguous(), layout.ptr, ptr_dst, radius, limit, 1, False
-        ),
-    }
-    return arguments[backend](_load(backend)).flip(0)
+    found = _Call.apply(
+        backend, x.contiguous(), y.contiguous(), layout.ptr, ptr_dst, radius, limit
+    )
+    return found.flip(0)
+
+
+class _Call(torch.autograd.Function):
+    """The call itself: under :mod:`torch.func` it takes the wrapped tensors apart,
+    which the libraries cannot do."""
+
+    @staticmethod
+    def forward(
+        backend: str,
+        x: Tensor,
+        y: Tensor,
+        ptr_src: Tensor,
+        ptr_dst: Tensor,
+        radius: float,
+        limit: int,
+    ) -> Tensor:
+        # pyg-lib can leave out pairs of equal indices: it shall not.
+        more = (False,) if backend == "pyg_lib" else ()
+        search = _load(backend)
+        return search(x, y, ptr_src, ptr_dst, radius, limit, 1, *more)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+        return (None,) * 7
 
 
 def slotted_candidates(

@@ -60,7 +60,7 @@ def aggregate(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
         of times in :obj:`x` and :obj:`kernel`.
     """
     dtype = torch.promote_types(x.dtype, kernel.dtype)
-    if torch.is_autocast_enabled(x.device.type):
+    if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
     x, kernel = x.to(dtype), kernel.to(dtype)
     return _Aggregate.apply(x, kernel, index, size)
@@ -71,7 +71,7 @@ def _blocks(index: Tensor, size: int, width: int) -> Iterator[tuple[Tensor, Tens
 
     Yields:
         the targets :math:`(B)` of a chunk, and the edges of each :math:`(B, K)`,
-        filled up with :obj:`E`, the index of a row of zeros.
+        filled up with :obj:`E`, which is no edge.
     """
     num_edges = index.numel()
     order = None
@@ -95,47 +95,50 @@ def _blocks(index: Tensor, size: int, width: int) -> Iterator[tuple[Tensor, Tens
 
 
 def _take(rows: Tensor, edges: Tensor) -> Tensor:
-    """Rows :math:`(E, W)` at the padded edges :math:`(B, K)`, zeros where filled up."""
-    num_edges = rows.size(0)
-    taken = rows.index_select(0, edges.view(-1).clamp(max=num_edges - 1))
-    taken = taken.masked_fill((edges.view(-1) == num_edges).unsqueeze(1), 0)
-    return taken.view(*edges.shape, rows.size(1))
+    """Rows :math:`(E, W)` at the padded edges :math:`(B, K)`, any where filled up."""
+    index = edges.view(-1).clamp(max=rows.size(0) - 1)
+    return rows.index_select(0, index).view(*edges.shape, rows.size(1))
 
 
 def _put(out: Tensor, edges: Tensor, rows: Tensor) -> None:
-    """Writes the rows :math:`(B, K, W)` of the padded edges into :math:`(E, W)`."""
-    valid = (edges < out.size(0)).view(-1)
-    out[edges.view(-1)[valid]] = rows.reshape(-1, rows.size(-1))[valid]
+    """Writes the rows :math:`(B, K, W)` of the padded edges into :math:`(E + 1, W)`,
+    whose last row takes what belongs to none."""
+    out.index_copy_(0, edges.view(-1), rows.reshape(-1, rows.size(-1)))
 
 
 @torch.library.custom_op("lieconv_pyg::aggregate", mutates_args=())
 def _aggregate(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
-    out = x.new_zeros(size, x.size(1), kernel.size(1))
-    if index.numel() > 0:
-        for targets, edges in _blocks(index, size, x.size(1)):
-            out[targets] = _take(x, edges).transpose(1, 2) @ _take(kernel, edges)
+    num_edges, channels = x.shape
+    out = x.new_zeros(size, channels, kernel.size(1))
+    if num_edges > 0:
+        for targets, edges in _blocks(index, size, channels):
+            filled_up = (edges == num_edges).unsqueeze(2)
+            values = _take(kernel, edges).masked_fill_(filled_up, 0)
+            out.index_copy_(0, targets, _take(x, edges).transpose(1, 2) @ values)
     return out
 
 
 @torch.library.custom_op("lieconv_pyg::aggregate_to_features", mutates_args=())
 def _to_features(grad: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
     r"""Derivative in the features: :math:`\sum_m G_{icm} s_{em}`, :math:`(E, C)`."""
-    out = grad.new_empty(index.numel(), grad.size(1))
-    if index.numel() > 0:
-        for targets, edges in _blocks(index, grad.size(0), grad.size(1)):
-            product = _take(kernel, edges) @ grad[targets].transpose(1, 2)
-            _put(out, edges, product)
-    return out
+    num_edges, channels = index.numel(), grad.size(1)
+    out = grad.new_empty(num_edges + 1, channels)
+    if num_edges > 0:
+        for targets, edges in _blocks(index, grad.size(0), channels):
+            values = grad.index_select(0, targets).transpose(1, 2)
+            _put(out, edges, _take(kernel, edges) @ values)
+    return out[:num_edges]
 
 
 @torch.library.custom_op("lieconv_pyg::aggregate_to_kernel", mutates_args=())
 def _to_kernel(grad: Tensor, x: Tensor, index: Tensor) -> Tensor:
     r"""Derivative in the kernel: :math:`\sum_c G_{icm} f_{ec}`, :math:`(E, M)`."""
-    out = grad.new_empty(index.numel(), grad.size(2))
-    if index.numel() > 0:
-        for targets, edges in _blocks(index, grad.size(0), grad.size(1)):
-            _put(out, edges, _take(x, edges) @ grad[targets])
-    return out
+    num_edges, channels = x.shape
+    out = grad.new_empty(num_edges + 1, grad.size(2))
+    if num_edges > 0:
+        for targets, edges in _blocks(index, grad.size(0), channels):
+            _put(out, edges, _take(x, edges) @ grad.index_select(0, targets))
+    return out[:num_edges]
 
 
 @_aggregate.register_fake

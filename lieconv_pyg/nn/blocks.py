@@ -9,14 +9,17 @@ from torch_geometric.nn.resolver import activation_resolver, normalization_resol
 
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.lifting import Lifted
-from lieconv_pyg.nn.lie_conv import LieConv, Norm, norm_kwargs
+from lieconv_pyg.nn.lie_conv import LieConv, norm_arguments
 
 
-def make_norm(norm: Norm, channels: int) -> torch.nn.Module:
+def make_norm(norm: Optional[str], channels: int) -> torch.nn.Module:
     """The normalization layer of that name, or the identity for :obj:`None`."""
-    if norm is None:
+    arguments = norm_arguments(norm)
+    if arguments["norm"] is None:
         return torch.nn.Identity()
-    return normalization_resolver(norm, channels, **norm_kwargs(norm))
+    return normalization_resolver(
+        arguments["norm"], channels, **arguments["norm_kwargs"]
+    )
 
 
 class BottleneckBlock(torch.nn.Module):
@@ -33,7 +36,7 @@ class BottleneckBlock(torch.nn.Module):
             :obj:`in_channels`.
         group (LieGroup): The group.
         act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
-        norm (str or Callable, optional): Normalization, or :obj:`None`.
+        norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`.
             (default: :obj:`"batch_norm"`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`.
 
@@ -51,7 +54,7 @@ class BottleneckBlock(torch.nn.Module):
         out_channels: int,
         group: LieGroup,
         act: str | Callable | None = "silu",
-        norm: Norm = "batch_norm",
+        norm: Optional[str] = "batch_norm",
         **kwargs: Any,
     ) -> None:
         super().__init__()

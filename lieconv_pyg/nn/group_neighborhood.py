@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups.base import check_group
+from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import (
     Neighborhood,
@@ -14,6 +16,7 @@ from lieconv_pyg.neighbors import (
     knn_graph,
     radius_graph,
 )
+from lieconv_pyg.neighbors.radius import check_radius
 
 Envelope = Callable[[Tensor], Tensor] | bool | None
 
@@ -38,8 +41,9 @@ class GroupNeighborhood(torch.nn.Module):
             (default: :obj:`None`)
         num_neighbors (int, optional): In training, at most this many neighbours of
             each point, drawn uniformly from the ball. (default: :obj:`None`, all)
-        eval_num_neighbors (int, optional): The same in evaluation, always drawn
-            alike, from :obj:`seed`. (default: :obj:`None`, all)
+        eval_num_neighbors (int, optional): The same in evaluation, where an example
+            always draws alike, from :obj:`seed`; in another order of its points it
+            draws others. (default: :obj:`None`, all)
         envelope (Callable, optional): Weight of a neighbour as a function of distance
             over radius that goes smoothly to zero at 1, or :obj:`True` for
             :class:`~lieconv_pyg.neighbors.PolynomialEnvelope`.
@@ -64,10 +68,10 @@ class GroupNeighborhood(torch.nn.Module):
         backend: Optional[str] = None,
     ) -> None:
         super().__init__()
-        if not 0 < fill <= 1:
-            raise ValueError(f"'fill' must lie in (0, 1] (got {fill})")
-        if radius is not None and not radius > 0:
-            raise ValueError(f"'radius' must be positive (got {radius})")
+        check_group(group)
+        share(fill, "fill")
+        if radius is not None:
+            radius = check_radius(radius)
         if radius is not None and fill != 1:
             raise ValueError("give 'fill' or 'radius', not both")
         for name, value in (
@@ -75,8 +79,8 @@ class GroupNeighborhood(torch.nn.Module):
             ("num_neighbors", num_neighbors),
             ("eval_num_neighbors", eval_num_neighbors),
         ):
-            if value is not None and value < 1:
-                raise ValueError(f"'{name}' must be at least 1 (got {value})")
+            if value is not None:
+                positive(value, name)
         if k is not None and (radius is not None or fill != 1 or num_neighbors):
             raise ValueError(
                 "'k' takes the nearest points: leave out 'fill', 'radius' and "
@@ -103,7 +107,8 @@ class GroupNeighborhood(torch.nn.Module):
         # neighbours in every precision.
         radius = self.radius
         super()._apply(fn, recurse)
-        self.radius = radius.to(self.radius.device)
+        if not (radius.is_meta or self.radius.is_meta):
+            self.radius = radius.to(self.radius.device)
         return self
 
     @property
@@ -111,24 +116,24 @@ class GroupNeighborhood(torch.nn.Module):
         """Whether the radius is known."""
         return not bool(self.radius.isnan())
 
-    def forget(self) -> None:
-        """Makes a radius that was calibrated unknown again."""
-        if self.fill < 1:
-            self.radius.fill_(math.nan)
-
     @torch.no_grad()
     def calibrate(self, lifted: Lifted) -> None:
         """Sets the radius so that the mean share of points within it is :obj:`fill`.
+
+        With several processes all must call it, and take what the first one found.
+        Examples with a single point each, or with all points in one place, have no
+        radius: then nothing is set.
 
         Args:
             lifted: Lifted points of a few typical examples.
         """
         if self.fill == 1:
             return
-        radius = calibrate_radius(self.group, lifted, self.fill)
-        self.radius.copy_(radius)
+        radius = calibrate_radius(self.group, lifted, self.fill).to(self.radius)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.broadcast(self.radius, src=0)
+            torch.distributed.broadcast(radius, src=0)
+        if bool(radius.isfinite()):
+            self.radius.copy_(radius)
 
     def forward(
         self,
@@ -160,7 +165,7 @@ class GroupNeighborhood(torch.nn.Module):
         return radius_graph(
             self.group,
             lifted,
-            self.radius,
+            self.radius if self.is_calibrated else math.inf,
             target,
             num_neighbors=self.num_neighbors if train else self.eval_num_neighbors,
             envelope=self.envelope,

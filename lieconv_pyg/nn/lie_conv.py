@@ -1,20 +1,39 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import MLP, Linear, MessagePassing
 
 from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups.base import check_group
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
 
-Norm = str | Callable | None
+# How PyG's normalizations are to be used here: batch norm must bear a graph with a
+# single point, or a single edge; layer norm must not mix points.
+_NORMS: dict[str, dict[str, Any]] = {
+    "batch_norm": {"allow_single_element": True},
+    "layer_norm": {"mode": "node"},
+}
 
 
-def norm_kwargs(norm: Norm) -> dict[str, Any]:
-    """Batch norm must bear a graph with a single point, or a single edge."""
-    return {"allow_single_element": True} if norm == "batch_norm" else {}
+def norm_arguments(norm: Optional[str]) -> dict[str, Any]:
+    """The arguments 'norm' and 'norm_kwargs' of PyG's MLP.
+
+    Raises:
+        ValueError: for normalizations that mix the examples of a batch.
+    """
+    if norm is None:
+        return {"norm": None, "norm_kwargs": {}}
+    for name, kwargs in _NORMS.items():
+        if isinstance(norm, str) and norm.lower() in (name, name.replace("_", "")):
+            return {"norm": name, "norm_kwargs": kwargs}
+    raise ValueError(
+        f"'norm' must be {', '.join(map(repr, _NORMS))} or None (got {norm!r})"
+    )
 
 
 class LieConv(MessagePassing):
@@ -46,8 +65,9 @@ class LieConv(MessagePassing):
             integral over the neighbourhood, or :obj:`"add"`. (default: :obj:`"mean"`)
         act (str or Callable, optional): Activation of the kernel MLP.
             (default: :obj:`"silu"`, that is swish)
-        norm (str or Callable, optional): Normalization in the kernel MLP, over edges,
-            or :obj:`None`. (default: :obj:`"batch_norm"`)
+        norm (str, optional): Normalization in the kernel MLP: :obj:`"batch_norm"`
+            (over edges), :obj:`"layer_norm"` or :obj:`None`.
+            (default: :obj:`"batch_norm"`)
         bias (bool, optional): If :obj:`False`, no :math:`\mathbf{b}`.
             (default: :obj:`True`)
         scale_bias (bool, optional): If :obj:`True`, the bias is divided by
@@ -80,35 +100,33 @@ class LieConv(MessagePassing):
         kernel_channels: Sequence[int] = (32, 32),
         aggr: str = "mean",
         act: str | Callable | None = "silu",
-        norm: Norm = "batch_norm",
+        norm: Optional[str] = "batch_norm",
         bias: bool = True,
         scale_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         if aggr not in ("mean", "add", "sum"):
             raise ValueError(f"'aggr' must be 'mean' or 'add' (got '{aggr}')")
-        if not isinstance(group, LieGroup):
-            raise TypeError(
-                f"'group' must be a 'LieGroup', for example 'SE3()' (got '{group}')"
-            )
-        if num_kernel_channels < 1:
-            raise ValueError(
-                f"'num_kernel_channels' must be at least 1 (got {num_kernel_channels})"
-            )
+        check_group(group)
+        if in_channels != -1:
+            positive(in_channels, "in_channels")
+        positive(out_channels, "out_channels")
+        positive(num_kernel_channels, "num_kernel_channels")
         super().__init__(aggr=aggr, **kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.group = group
         self.num_kernel_channels = num_kernel_channels
-        self.scale_bias = scale_bias
+        self.scale_bias = False
+        if scale_bias:
+            self.scale_bias_()
 
         pair_dim = group.dim + 2 * group.orbit_dim
         self.kernel = MLP(
             [pair_dim, *kernel_channels, num_kernel_channels],
             act=act,
-            norm=norm,
-            norm_kwargs=norm_kwargs(norm),
             plain_last=False,
+            **norm_arguments(norm),
         )
         flat = in_channels * num_kernel_channels if in_channels > 0 else -1
         self.lin = Linear(flat, out_channels, bias=bias)
@@ -120,6 +138,12 @@ class LieConv(MessagePassing):
         super().reset_parameters()
         self.kernel.reset_parameters()
         self.lin.reset_parameters()
+
+    def scale_bias_(self) -> None:
+        r"""Sets :obj:`scale_bias`, which shows in the state_dict: a checkpoint of it
+        does not load into a layer without."""
+        self.scale_bias = True
+        self.register_buffer("bias_is_scaled", torch.ones((), dtype=torch.bool))
 
     def forward(
         self,
@@ -146,6 +170,11 @@ class LieConv(MessagePassing):
             TypeError, ValueError: if shapes or types do not fit.
         """
         x_src, source, target = self._check(x, lifted, edge_index, edge_attr)
+        if edge_weight is not None and edge_weight.numel() != edge_index.size(1):
+            raise ValueError(
+                f"'edge_weight' must hold one weight for each of {edge_index.size(1)} "
+                f"edges (got shape {tuple(edge_weight.shape)})"
+            )
         if edge_attr is None:
             edge_attr = pair_coordinates(self.group, source, target, edge_index)
         kernel = self.kernel(edge_attr.to(self.kernel.lins[0].weight.dtype))
@@ -220,8 +249,15 @@ class LieConv(MessagePassing):
                 f"'x' has {x_src.size(0)} rows for {source.batch.size(0)} lifted "
                 "points: pass 'x[lifted.point]' for features of points"
             )
-        if not isinstance(edge_index, Tensor) or edge_index.dim() != 2:
-            raise ValueError("'edge_index' must be a tensor of shape (2, edges)")
+        if (
+            not isinstance(edge_index, Tensor)
+            or edge_index.dim() != 2
+            or edge_index.dtype != torch.long
+        ):
+            raise ValueError(
+                "'edge_index' must be a tensor of integers (torch.long) of shape "
+                "(2, edges)"
+            )
         pair_dim = self.group.dim + 2 * self.group.orbit_dim
         if edge_attr is not None and edge_attr.shape != (edge_index.size(1), pair_dim):
             raise ValueError(

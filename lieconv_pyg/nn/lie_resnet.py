@@ -1,6 +1,7 @@
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, cast
 
 import torch
 from torch import Tensor
@@ -9,11 +10,13 @@ from torch_geometric.nn.resolver import activation_resolver
 from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups.base import check_group
+from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import Neighborhood, farthest_points
+from lieconv_pyg.neighbors.radius import check_points
 from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
-from lieconv_pyg.nn.lie_conv import Norm
 from lieconv_pyg.nn.lift import Lift
 
 
@@ -27,7 +30,8 @@ class Resolution(NamedTuple):
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
     """The value of each layer, from one for all or a sequence of one for each."""
-    values = list(value) if isinstance(value, Sequence) else [value] * num_layers
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    values = list(value) if several else [value] * num_layers
     if len(values) != num_layers:
         raise ValueError(
             f"'{name}' must be one value or {num_layers} (got {len(values)})"
@@ -72,7 +76,7 @@ class LieResNet(torch.nn.Module):
         envelope (optional): Smooth end of the neighbourhood, see
             :class:`~lieconv_pyg.nn.GroupNeighborhood`. (default: :obj:`None`)
         act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
-        norm (str or Callable, optional): Normalization, or :obj:`None`; leave it out
+        norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`; leave it out
             for dynamical systems. (default: :obj:`"batch_norm"`)
         seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
         backend (str, optional): The neighbour search. (default: the first of
@@ -104,19 +108,19 @@ class LieResNet(torch.nn.Module):
         pool: Optional[str] = "mean",
         envelope: Envelope = None,
         act: str | Callable | None = "silu",
-        norm: Norm = "batch_norm",
+        norm: Optional[str] = "batch_norm",
         seed: int = 0,
         backend: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"'num_layers' must be at least 1 (got {num_layers})")
+        check_group(group)
+        positive(in_channels, "in_channels")
+        positive(out_channels, "out_channels")
+        positive(num_layers, "num_layers")
         if pool not in ("mean", "sum", None):
             raise ValueError(f"'pool' must be 'mean', 'sum' or None (got '{pool}')")
-        self.ratio = [float(r) for r in per_layer("ratio", ratio, num_layers)]
-        if not all(0 < r <= 1 for r in self.ratio):
-            raise ValueError(f"'ratio' must lie in (0, 1] (got {ratio})")
+        self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
         if pool is None and min(self.ratio) < 1:
             raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
         self.in_channels = in_channels
@@ -174,17 +178,35 @@ class LieResNet(torch.nn.Module):
         Args:
             pos: Points :math:`(N, d)`.
             batch: Batch vector :math:`(N)`.
+
+        Raises:
+            ValueError: if all points of each example coincide; the radii are then
+                left as they were.
         """
         generator = torch.Generator(pos.device).manual_seed(0)
         searches = [m for m in self.modules() if isinstance(m, GroupNeighborhood)]
-        for search in searches:
-            search.forget()
+        before = {search: search.radius.clone() for search in searches}
         modes = {module: module.training for module in (self.lift, *searches)}
-        for module in modes:
-            module.train()
-        self.resolutions(self.lift(pos, batch, generator), generator)
-        for module, mode in modes.items():
-            module.train(mode)
+        try:
+            for module in modes:
+                module.train()
+            lifted = self.lift(pos, batch, generator)
+            for search in searches:
+                if search.fill < 1:
+                    search.radius.fill_(math.nan)
+            self.resolutions(lifted, generator)
+            found = all(search.is_calibrated for search in searches)
+        finally:
+            for module, mode in modes.items():
+                module.train(mode)
+            for search, radius in before.items():
+                if not search.is_calibrated:
+                    search.radius.copy_(radius)
+        if not found:
+            raise ValueError(
+                "'pos' has no examples with several points in different places: give "
+                "others to find the radius for 'fill' from"
+            )
 
     def resolutions(
         self, lifted: Lifted, generator: Optional[torch.Generator] = None
@@ -239,17 +261,11 @@ class LieResNet(torch.nn.Module):
             if pos is None:
                 raise ValueError("give the points as 'pos', or 'lifted'")
             lifted = self.lift(pos, batch, generator)
-        if x.dim() != 2 or x.size(1) != self.in_channels:
-            raise ValueError(
-                f"'x' must be of shape (points, {self.in_channels}) "
-                f"(got {tuple(x.shape)})"
-            )
-        if pos is not None and x.size(0) != pos.size(0):
-            raise ValueError(f"'x' has {x.size(0)} rows for {pos.size(0)} points")
+        self._check(x, lifted, batch_size)
         if graph is None:
             graph = self.resolutions(lifted, generator)
         elif isinstance(graph, Neighborhood):
-            graph = [Resolution(lifted, graph)] * self.num_layers
+            graph = self._one_graph(lifted, graph)
 
         h = self.lin_in(x).index_select(0, lifted.point)
         last = lifted
@@ -265,6 +281,47 @@ class LieResNet(torch.nn.Module):
             )
         h = self.lin_out(self.act(self.norm(h)))
         return self._pool(h, last, lifted, x.size(0), batch_size)
+
+    def _check(self, x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(
+                "'x' must be a floating-point tensor of shape "
+                f"(points, {self.in_channels})"
+            )
+        if x.dim() != 2 or x.size(1) != self.in_channels:
+            raise ValueError(
+                f"'x' must be of shape (points, {self.in_channels}) "
+                f"(got {tuple(x.shape)})"
+            )
+        wanted = self.lin_in.weight.dtype
+        if x.dtype != wanted and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"'x' is {x.dtype} and the model {wanted}: convert one of them"
+            )
+        check_points(self.group, lifted)
+        num_points = int(lifted.point.max()) + 1
+        if x.size(0) != num_points:
+            raise ValueError(f"'x' has {x.size(0)} rows for {num_points} points")
+        if batch_size is not None and batch_size <= int(lifted.batch[-1]):
+            raise ValueError(
+                f"'batch_size' must be at least {int(lifted.batch[-1]) + 1}, the "
+                f"number of examples in 'batch' (got {batch_size})"
+            )
+
+    def _one_graph(self, lifted: Lifted, graph: Neighborhood) -> list[Resolution]:
+        """A graph that was given, for every block."""
+        search = cast(GroupNeighborhood, self.neighborhoods[0])
+        if len(self.neighborhoods) > 1 or min(self.ratio) < 1:
+            raise ValueError(
+                "'graph' is a single graph, and the blocks have 'ratio' or 'fill' of "
+                "their own: give what 'resolutions' returns"
+            )
+        if search.envelope is not None and graph.edge_weight is None:
+            raise ValueError(
+                "'graph' has no 'edge_weight' and the model has an envelope: build the "
+                "graph with the same envelope"
+            )
+        return [Resolution(lifted, graph)] * self.num_layers
 
     def _pool(
         self,

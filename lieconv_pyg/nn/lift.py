@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups.base import check_group
+from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 
 
@@ -32,10 +34,8 @@ class Lift(torch.nn.Module):
         super().__init__()
         if mode not in ("haar", "frames"):
             raise ValueError(f"'lift' must be 'haar' or 'frames' (got '{mode}')")
-        if isinstance(num_lifts, bool) or not isinstance(num_lifts, int):
-            raise TypeError(f"'num_lifts' must be an integer (got {num_lifts!r})")
-        if num_lifts < 1:
-            raise ValueError(f"'num_lifts' must be at least 1 (got {num_lifts})")
+        check_group(group)
+        positive(num_lifts, "num_lifts")
         if num_lifts > 1 and mode == "frames":
             raise ValueError(
                 "'num_lifts' follows from the frames with 'lift=\"frames\"': leave it "

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups import SO3, LieGroup
+from lieconv_pyg.groups.base import check_group
 from lieconv_pyg.lifting import check_points_and_batch
 from lieconv_pyg.nn.lie_resnet import LieResNet
 
@@ -65,7 +66,7 @@ class MoleculeLieResNet(torch.nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if group.space_dim != 3:
+        if check_group(group).space_dim != 3:
             raise ValueError(
                 f"molecules need a group that acts on space, such as 'T(3)' or "
                 f"'SE3()'; {group} acts on {group.space_dim} dimensions"
@@ -83,8 +84,8 @@ class MoleculeLieResNet(torch.nn.Module):
         numbers = torch.tensor(list(species))
         row_of = torch.full((int(numbers.max()) + 1,), -1)
         row_of[numbers] = torch.arange(len(numbers))
-        self.register_buffer("species", numbers, persistent=False)
-        self.register_buffer("row_of", row_of, persistent=False)
+        self.register_buffer("species", numbers)
+        self.register_buffer("row_of", row_of)
         self.net = LieResNet(
             3 * len(numbers),
             out_channels,
@@ -104,11 +105,7 @@ class MoleculeLieResNet(torch.nn.Module):
         Raises:
             ValueError: for atomic numbers that the model was not built for.
         """
-        if z.dim() != 1 or z.is_floating_point():
-            raise ValueError(
-                "'z' must hold the atomic number of each atom, as integers of shape "
-                f"(atoms,) (got {z.dtype} of shape {tuple(z.shape)})"
-            )
+        z = z.long()
         row = self.row_of[z.clamp(0, self.row_of.numel() - 1)]
         unknown = (row < 0) | (z >= self.row_of.numel()) | (z < 0)
         if bool(unknown.any()):
@@ -172,6 +169,11 @@ class MoleculeLieResNet(torch.nn.Module):
             generator: Draws augmentation, lifts and neighbours in training.
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
+        if not isinstance(z, Tensor) or z.dim() != 1 or z.is_floating_point():
+            raise TypeError(
+                "'z' must be a tensor of integers of shape (atoms,), the atomic number "
+                "of each atom"
+            )
         if z.size(0) != pos.size(0):
             raise ValueError(f"'z' has {z.size(0)} atoms, 'pos' has {pos.size(0)}")
         if batch_size is None:

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.lie_conv import LieConv
@@ -47,7 +48,9 @@ def load_original_state_dict(
     (:obj:`scale_bias=True`), and the variances are shifted, since the original takes
     :math:`\max(\sigma^2, \epsilon)` where PyTorch takes :math:`\sigma^2 + \epsilon`.
 
-    Where its blocks have different radii, every block gets a graph of its own.
+    Where its blocks have different radii, every block gets a graph of its own: to load
+    the model's own :meth:`state_dict` afterwards, build it with :obj:`scale_bias=True`
+    and, in that case, :obj:`radius` as a list.
 
     Args:
         model (torch.nn.Module): A :class:`~lieconv_pyg.nn.LieResNet`, or a module that
@@ -79,7 +82,7 @@ def load_original_state_dict(
     net.load_state_dict(loaded, strict=False)
     for module in net.modules():
         if isinstance(module, LieConv):
-            module.scale_bias = True
+            module.scale_bias_()
     _set_radii(net, radii)
 
 
@@ -110,7 +113,7 @@ def _shift_variances(net: LieResNet, loaded: dict[str, Tensor]) -> None:
     """Variances that with our :math:`\\epsilon` added are those of the original."""
     for name, module in net.named_modules():
         key = f"{name}.running_var"
-        if isinstance(module, torch.nn.BatchNorm1d) and key in loaded:
+        if isinstance(module, _BatchNorm) and key in loaded:
             loaded[key] = loaded[key].clamp(min=module.eps) - module.eps
 
 
@@ -118,7 +121,7 @@ def _check(net: LieResNet, loaded: dict[str, Tensor]) -> None:
     ours = {
         name: value
         for name, value in net.state_dict().items()
-        if not name.endswith(".radius")
+        if not name.endswith((".radius", ".bias_is_scaled"))
     }
     missing = sorted(ours.keys() - loaded.keys())
     unexpected = sorted(loaded.keys() - ours.keys())

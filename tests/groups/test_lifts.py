@@ -146,7 +146,7 @@ def test_stabilizer_fixes_the_origin(group, dtype):
     if group.stabilizer_dim == 0:
         assert torch.equal(s, group.identity(6, dtype=dtype))
     for num in (0, -1, 1.5, True):
-        with pytest.raises(ValueError, match="`num` must be an integer of at least 1"):
+        with pytest.raises((ValueError, TypeError), match="'num' must be"):
             group.stabilizer_grid(num)
 
 

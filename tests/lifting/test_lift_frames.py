@@ -153,3 +153,12 @@ def test_groups_without_frames():
 
     with pytest.raises(ValueError, match=r"no equivariant frames.*lift='haar'"):
         lift_frames(Rotations(3), cloud(T(3), 4))
+
+
+@pytest.mark.parametrize("group", [SE2(), SO3(), SE3()], ids=str)
+def test_autocast_leaves_frames_alone(group):
+    pos = cloud(group, 6, dtype=torch.float)
+    expected = lift_frames(group, pos)
+    with torch.autocast("cpu", torch.bfloat16):
+        lifted = lift_frames(group, pos)
+    assert lifted.element.equal(expected.element)

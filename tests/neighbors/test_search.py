@@ -149,6 +149,7 @@ def test_fallback_warns_once(monkeypatch):
     expected = radius_graph(T(3), lifted, 0.4)
     monkeypatch.setitem(sys.modules, "torch_cluster", None)
     search._load.cache_clear()
+    search._warn_fallback.cache_clear()  # without torch-cluster it has warned already
     assert available_backends() == ["torch"]
     with pytest.warns(UserWarning, match=r"pip install .* torch-cluster"):
         graph = radius_graph(T(3), lifted, 0.4)

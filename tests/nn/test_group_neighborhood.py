@@ -53,18 +53,19 @@ def test_envelope():
     assert graph.edge_weight.min() < 0.05
 
 
-def test_forget():
+def test_no_radius_from_points_in_one_place():
     search = GroupNeighborhood(T(2), fill=0.4)
-    search.calibrate(lifted_points(T(2)))
-    first = float(search.radius)
-    search.forget()
-    assert not search.is_calibrated
-    search.calibrate(lifted_points(T(2), seed=1))
-    assert float(search.radius) != first
-    given = GroupNeighborhood(T(2), radius=2.0)
-    given.forget()
-    given.calibrate(lifted_points(T(2)))
-    assert float(given.radius) == 2.0
+    place = torch.ones(3, 2, dtype=torch.double)
+    for pos in (place[:1], place):
+        assert search(lift(T(2), pos)).edge_index.size(1) == len(pos) ** 2
+        assert not search.is_calibrated
+    search(lifted_points(T(2)))
+    assert search.is_calibrated
+
+
+def test_to_empty():
+    search = GroupNeighborhood(T(2), fill=0.4).to("meta").to_empty(device="cpu")
+    assert search.radius.device.type == "cpu"
 
 
 def _calibrate(rank, port, queue):

@@ -185,6 +185,10 @@ def test_compile_and_export(group):
     program = torch.export.export(
         conv, (x, lifted, graph.edge_index, graph.edge_attr), strict=False
     )
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    program = torch.export.load(file)
     out = program.module()(x, lifted, graph.edge_index, graph.edge_attr)
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
@@ -237,6 +241,8 @@ def test_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         out = conv(x, lifted, graph.edge_index)
         out.sum().backward()
+        double = conv.double()(x.double(), lifted, graph.edge_index)
+    assert double.dtype == torch.double
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
 
@@ -276,6 +282,8 @@ def test_repr():
         (dict(x=torch.zeros(13)), ValueError, "shape"),
         (dict(lifted=torch.zeros(3, 3)), TypeError, "Lifted"),
         (dict(edge_index=torch.zeros(4).long()), ValueError, "edge_index"),
+        (dict(edge_index=torch.zeros(2, 4)), ValueError, "edge_index"),
+        (dict(edge_weight=torch.ones(3)), ValueError, "edge_weight"),
         (dict(edge_attr=torch.zeros(2, 2)), ValueError, "edge_attr"),
     ],
 )
@@ -292,6 +300,8 @@ def test_bad_input(change, error, match):
         (dict(aggr="max"), ValueError, "aggr"),
         (dict(group="SE3"), TypeError, "LieGroup"),
         (dict(num_kernel_channels=0), ValueError, "num_kernel_channels"),
+        (dict(in_channels=0), ValueError, "in_channels"),
+        (dict(norm="instance_norm"), ValueError, "norm"),
     ],
 )
 def test_bad_arguments(kwargs, error, match):

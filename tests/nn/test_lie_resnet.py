@@ -247,6 +247,86 @@ def test_float32_is_close_to_float64(group):
 
 
 @pytest.mark.parametrize(
+    "kwargs", [dict(radius=0.8), dict(k=3), dict(ratio=0.5)], ids=str
+)
+def test_gradients_by_torch_func(kwargs):
+    """Through the neighbour search, as for forces and Hamiltonians."""
+    group = SE2()
+    x, pos, _ = make_points(group, (7,))
+    model = make(group, **kwargs)
+    expected = pos.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(model(x, expected).sum(), expected)
+    grad = torch.func.grad(lambda pos: model(x, pos).sum())(pos)
+    torch.testing.assert_close(grad, expected)
+    assert grad.abs().max() > 1e-6
+
+
+def test_forces(group):
+    """The gradient in the points, by finite differences; coincident points too."""
+    x, pos, batch = make_points(group, (4, 3))
+    model = make(group, num_layers=1, num_lifts=num_lifts_of(group), norm=None)
+    assert torch.autograd.gradcheck(
+        lambda pos: model(x, pos, batch), pos.requires_grad_(), fast_mode=True
+    )
+    with torch.no_grad():
+        pos[1] = pos[0]
+    (force,) = torch.autograd.grad(model(x, pos, batch).sum(), pos, create_graph=True)
+    (second,) = torch.autograd.grad(force.square().sum(), pos)
+    assert force.isfinite().all()
+    assert second.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "layer_norm", "LayerNorm", None])
+def test_no_norm_mixes_examples(norm):
+    x, pos, batch = make_points(T(2), (6, 5))
+    model = make(T(2), norm=norm)
+    both = model(x, pos, batch)
+    torch.testing.assert_close(model(x[:6], pos[:6]), both[:1])
+    with pytest.raises(ValueError, match="norm"):
+        make(T(2), norm="graph_norm")
+
+
+def test_a_failed_calibration_leaves_the_model_as_it_was():
+    x, pos, batch = make_points(T(2), (20,))
+    model = make(T(2), fill=0.5)
+    model.calibrate(pos)
+    expected = model(x, pos)
+    with pytest.raises(ValueError, match="NaN"):
+        model.calibrate(pos * float("nan"))
+    with pytest.raises(ValueError, match="'pos' has no examples"):
+        model.calibrate(torch.ones_like(pos), batch)
+    assert not model.lift.training
+    assert model(x, pos).equal(expected)
+
+
+def test_the_checker_sees_what_is_not_a_number():
+    x, pos, _ = make_points(T(2), (5,))
+    error = equivariance_error(
+        lambda x, pos, batch: pos.sum(0) * torch.nan, T(2), x, pos
+    )
+    assert error != error
+    error = equivariance_error(lambda x, pos, batch: pos.sum(0), T(2), x, pos)
+    assert error > 0.1
+
+
+def test_a_graph_that_was_built_before():
+    group = SE2()
+    x, pos, batch = make_points(group, (6, 5))
+    model = make(group, radius=0.8)
+    lifted = make_lifted(group, pos, batch)
+    (search,) = model.neighborhoods
+    graph = search(lifted)
+    out = model(x, lifted=lifted, graph=graph)
+    assert out.equal(model(x, lifted=lifted))
+    with pytest.raises(ValueError, match="resolutions"):
+        make(group, ratio=0.5)(x, lifted=lifted, graph=graph)
+    with pytest.raises(ValueError, match="edge_weight"):
+        make(group, radius=0.8, envelope=True)(x, lifted=lifted, graph=graph)
+    levels = model.resolutions(lifted)
+    assert out.equal(model(x, lifted=lifted, graph=levels))
+
+
+@pytest.mark.parametrize(
     "kwargs,match",
     [
         (dict(fill=0.0), "fill"),
@@ -265,24 +345,38 @@ def test_float32_is_close_to_float64(group):
         (dict(envelope=True), "envelope"),
         (dict(k=3, fill=0.5), "k"),
         (dict(hidden_channels=[8, 8]), "hidden_channels"),
+        (dict(fill="a"), "fill"),
+        (dict(radius="a"), "radius"),
+        (dict(num_neighbors=2.5), "num_neighbors"),
+        (dict(num_layers=2.5), "num_layers"),
+        (dict(norm="pair_norm"), "norm"),
     ],
 )
 def test_bad_arguments(kwargs, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((ValueError, TypeError), match=match):
         make(T(2), **kwargs)
 
 
 def test_bad_input():
     model = make(T(2))
     x, pos, batch = make_points(T(2))
-    with pytest.raises(ValueError, match="'x'"):
-        model(x[:, :2], pos, batch)
-    with pytest.raises(ValueError, match="'x'"):
-        model(x[:2], pos, batch)
-    with pytest.raises(ValueError, match="pos"):
-        model(x)
-    with pytest.raises(ValueError, match="NaN"):
-        model(x, pos * float("nan"), batch)
+    for error, match, args in [
+        (ValueError, "'x'", (x[:, :2], pos, batch)),
+        (ValueError, "'x' has 2 rows", (x[:2], pos, batch)),
+        (ValueError, "pos", (x,)),
+        (ValueError, "NaN", (x, pos * float("nan"), batch)),
+        (TypeError, "'x'", (x.tolist(), pos, batch)),
+        (TypeError, "'x' is torch.float32", (x.float(), pos, batch)),
+        (TypeError, "'x'", (x.long(), pos, batch)),
+    ]:
+        with pytest.raises(error, match=match):
+            model(*args)
+    with pytest.raises(ValueError, match="batch_size"):
+        model(x, pos, batch, batch_size=2)
+    with pytest.raises(TypeError, match="lifted"):
+        model(x, lifted=pos)
+    with pytest.raises(ValueError, match="another group"):
+        model(x, lifted=make_lifted(SE3(), pos @ torch.ones(2, 3).double(), batch))
 
 
 def test_nearest_neighbours():

@@ -131,8 +131,10 @@ def test_bad_input():
     pos = POS.double()
     with pytest.raises(ValueError, match=r"\[17, 200\].*species"):
         model(torch.tensor([1, 17, 200, 6, 1, 1, 1, 1]), pos, BATCH)
-    with pytest.raises(ValueError, match="integers"):
-        model(Z.double(), pos, BATCH)
+    for z in (Z.double(), Z.tolist(), None):
+        with pytest.raises(TypeError, match="'z' must be a tensor of integers"):
+            model(z, pos, BATCH)
+    assert model(Z.byte(), pos, BATCH).equal(model(Z, pos, BATCH))
     with pytest.raises(ValueError, match="'z' has 2 atoms"):
         model(Z[:2], pos, BATCH)
     with pytest.raises(ValueError, match="pos"):

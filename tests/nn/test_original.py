@@ -50,6 +50,8 @@ def test_radii(state):
     load_original_state_dict(model, state)
     assert [float(n.radius) for n in model.neighborhoods] == [1.0, 2.0]
     x, pos = torch.randn(9, 6).double(), torch.randn(9, 3).double() * 5
+    with pytest.raises(RuntimeError, match="bias_is_scaled"):
+        make(radius=[1.0, 2.0]).load_state_dict(model.state_dict())
     rebuilt = make(radius=[1.0, 2.0], scale_bias=True)
     rebuilt.load_state_dict(model.state_dict())
     assert model(x, pos).equal(rebuilt(x, pos))
