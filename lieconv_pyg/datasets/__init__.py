@@ -1,0 +1,52 @@
+r"""Molecules to train on: QM9, ASE's G2 set, and any file that ASE reads."""
+
+from lieconv_pyg.datasets.ase_atoms import from_atoms
+from lieconv_pyg.datasets.ase_file import load_ase_file
+from lieconv_pyg.datasets.g2 import G2_TARGETS, load_g2
+from lieconv_pyg.datasets.load import load_molecules
+from lieconv_pyg.datasets.molecules import Molecules
+from lieconv_pyg.datasets.qm9 import (
+    load_qm9,
+    qm9_on_disk,
+    qm9_references,
+    qm9_root,
+)
+from lieconv_pyg.datasets.splits import limit_split, qm9_split, random_split
+from lieconv_pyg.datasets.statistics import (
+    Statistics,
+    choose_references,
+    fit_references,
+    target_statistics,
+)
+from lieconv_pyg.datasets.targets import (
+    QM9_TARGETS,
+    QM9Target,
+    Target,
+    find_name,
+    qm9_target,
+)
+
+__all__ = [
+    "G2_TARGETS",
+    "QM9_TARGETS",
+    "Molecules",
+    "QM9Target",
+    "Statistics",
+    "Target",
+    "choose_references",
+    "find_name",
+    "fit_references",
+    "from_atoms",
+    "limit_split",
+    "load_ase_file",
+    "load_g2",
+    "load_molecules",
+    "load_qm9",
+    "qm9_on_disk",
+    "qm9_references",
+    "qm9_root",
+    "qm9_split",
+    "qm9_target",
+    "random_split",
+    "target_statistics",
+]

@@ -1,0 +1,137 @@
+"""Molecules with one target, as a map-style dataset of PyG :obj:`Data`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch_geometric.data import Data
+
+from lieconv_pyg.datasets.targets import NUM_ELEMENTS, Target
+
+
+class Molecules(Dataset[Data]):
+    r"""Molecules and the value of one target for each.
+
+    Atoms are stored in flat tensors; :obj:`molecules[i]` is a
+    :class:`~torch_geometric.data.Data` with :obj:`z` (N,), :obj:`pos` (N, 3) in
+    Ångström, :obj:`y` (1, 1) in :obj:`target.unit` and :obj:`name`. Values are
+    kept in float64, because total energies need more digits than float32 has.
+
+    Args:
+        z (Tensor): Atomic numbers of all molecules, one after the other.
+        pos (Tensor): Positions in Ångström.
+        num_atoms (Tensor): Number of atoms of each molecule.
+        y (Tensor): Value of the target of each molecule.
+        names (sequence of str): Name of each molecule.
+        target (Target): What :obj:`y` is.
+        references (Tensor, optional): The dataset's own reference value of each
+            element, in the unit of :obj:`y`; zeros if its convention has none.
+            :obj:`None` if it has no convention. (default: :obj:`None`)
+        source (str, optional): Where they come from, for messages.
+
+    Shapes:
+        - **z:** :math:`(\sum_m N_m)`, **pos:** :math:`(\sum_m N_m, 3)`
+        - **num_atoms**, **y:** :math:`(M)`
+        - **references:** (119), by atomic number
+
+    Raises:
+        ValueError: If sizes do not fit together, a molecule has no atoms, an
+            atomic number is unknown, or a position or value is not finite.
+    """
+
+    def __init__(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        num_atoms: Tensor,
+        y: Tensor,
+        names: Sequence[str],
+        target: Target,
+        references: Tensor | None = None,
+        source: str = "",
+    ) -> None:
+        self.z = z.to(torch.long)
+        self.pos = pos.to(torch.get_default_dtype())
+        self.num_atoms = num_atoms.to(torch.long)
+        self.y = y.to(torch.float64)
+        self.names = list(names)
+        self.target = target
+        self.references = references
+        self.source = source
+        self._check()
+        ends = self.num_atoms.cumsum(0)
+        starts = ends - self.num_atoms
+        self._slices = list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def _check(self) -> None:
+        num = self.num_atoms.numel()
+        where = f" in {self.source}" if self.source else ""
+        atoms = int(self.num_atoms.sum())
+        if self.z.shape != (atoms,) or self.pos.shape != (atoms, 3):
+            raise ValueError(
+                f"z and pos must have {atoms} rows, the sum of num_atoms{where}; "
+                f"got {tuple(self.z.shape)} and {tuple(self.pos.shape)}"
+            )
+        if self.y.shape != (num,) or len(self.names) != num:
+            raise ValueError(f"y and names must have {num} entries, one a molecule")
+        if bool((self.num_atoms < 1).any()):
+            raise ValueError(f"a molecule{where} has no atoms: leave it out")
+        if atoms and not 1 <= int(self.z.min()) <= int(self.z.max()) < NUM_ELEMENTS:
+            raise ValueError(f"z{where} must hold atomic numbers from 1 to 118")
+        if not bool(self.pos.isfinite().all()):
+            raise ValueError(f"pos{where} has NaN or infinite coordinates")
+        bad = (~self.y.isfinite()).nonzero().view(-1).tolist()
+        if bad:
+            raise ValueError(
+                f"{self.target.name}{where} is NaN or infinite for {len(bad)} "
+                f"molecules, the first of them {self.names[bad[0]]!r}: leave them out"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Data:
+        start, end = self._slices[index]
+        return Data(
+            z=self.z[start:end],
+            pos=self.pos[start:end],
+            y=self.y[index].view(1, 1),
+            name=self.names[index],
+        )
+
+    def __iter__(self) -> Iterator[Data]:
+        return (self[i] for i in range(len(self)))
+
+    def select(self, index: Sequence[int] | Tensor) -> Molecules:
+        """Returns the molecules of the given numbers, in that order."""
+        chosen = torch.as_tensor(index, dtype=torch.long).tolist()
+        spans = [torch.arange(*self._slices[i]) for i in chosen]
+        atoms = torch.cat(spans) if spans else torch.empty(0, dtype=torch.long)
+        rows = torch.tensor(chosen, dtype=torch.long)
+        return Molecules(
+            self.z[atoms],
+            self.pos[atoms],
+            self.num_atoms[rows],
+            self.y[rows],
+            [self.names[i] for i in chosen],
+            self.target,
+            self.references,
+            self.source,
+        )
+
+    def composition(self) -> Tensor:
+        r"""Number of atoms of each element: (M, 119), float64."""
+        molecule = torch.arange(len(self)).repeat_interleave(self.num_atoms)
+        count = torch.zeros(len(self), NUM_ELEMENTS, dtype=torch.float64)
+        one = torch.ones(1, dtype=torch.float64).expand(len(self.z))
+        return count.index_put_((molecule, self.z), one, accumulate=True)
+
+    def elements(self) -> list[int]:
+        """Atomic numbers that occur, in order."""
+        return torch.unique(self.z).tolist()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)}, {self.target.label})"
