@@ -1,0 +1,24 @@
+r"""Training of molecules on Lightning."""
+
+from lieconv_pyg.training.datamodule import MoleculeDataModule
+from lieconv_pyg.training.module import MoleculeModule
+from lieconv_pyg.training.plots import learning_curve, parity_plot
+from lieconv_pyg.training.progress import RunProgress
+from lieconv_pyg.training.quiet import quiet
+from lieconv_pyg.training.report import RunReport
+from lieconv_pyg.training.results import Predictions, error_table
+from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
+
+__all__ = [
+    "MoleculeDataModule",
+    "MoleculeModule",
+    "Predictions",
+    "RunProgress",
+    "RunReport",
+    "error_table",
+    "learning_curve",
+    "parity_plot",
+    "quiet",
+    "warmup_cosine",
+    "warmup_cosine_scheduler",
+]

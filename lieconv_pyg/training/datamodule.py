@@ -1,0 +1,182 @@
+"""Molecules for Lightning: loading, split, statistics, loaders."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DistributedSampler
+from torch_geometric.data import Batch
+from torch_geometric.loader import DataLoader
+
+from lieconv_pyg.datasets import (
+    Molecules,
+    Statistics,
+    Target,
+    limit_split,
+    load_molecules,
+    qm9_split,
+    random_split,
+    target_statistics,
+)
+
+
+class MoleculeDataModule(LightningDataModule):
+    r"""Molecules with one target, split into training, validation and test.
+
+    Args:
+        dataset: ``qm9``, ``g2`` (measured molecules that come with ASE), or the path
+            of a file that ASE reads.
+        target: Name of the target: ``homo``, ``U0``, ... of QM9; ``ZPE``,
+            ``enthalpy``, ... of G2; the property of a file.
+        root: Folder of QM9. By default ``$LIECONV_QM9_ROOT``, else ``data/QM9``.
+        unit: Unit of a file's target.
+        extensive: Whether a file's target grows with the number of atoms.
+        limit: Number of molecules to use in all, or of training, validation and
+            test molecules each. By default all.
+        fractions: Shares of training, validation and test. By default the
+            published ones for QM9, else 0.8, 0.1 and 0.1.
+        split_seed: Seed of the split.
+        references: Values by element that are subtracted from the target: ``auto``
+            (the published convention for QM9; for other datasets ``fit`` if the
+            target is extensive), ``fit`` (least squares on the training molecules) or
+            ``none``.
+        batch_size: Molecules in a batch. In training the last batch is left out if
+            it is smaller; in validation and test it never is.
+        num_workers: Processes that load batches.
+        download: Whether to fetch QM9 where it is not on disk.
+
+    Raises:
+        ValueError: On use, if the data cannot be had, a part would be empty or
+            holds less than a batch; the message says what to change.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "qm9",
+        target: str = "homo",
+        root: str | None = None,
+        unit: str | None = None,
+        extensive: bool | None = None,
+        limit: int | list[int] | None = None,
+        fractions: list[float] | None = None,
+        split_seed: int = 0,
+        references: Literal["auto", "fit", "none"] = "auto",
+        batch_size: int = 75,
+        num_workers: int = 0,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.save_hyperparameters(logger=False)
+        self.dataset = dataset
+        self.target_name = target
+        self._load = partial(
+            load_molecules, dataset, target, root, unit, extensive, download
+        )
+        self.limit = limit
+        self.fractions = fractions
+        self.split_seed = split_seed
+        self.references = references
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._parts: tuple[Molecules, Molecules, Molecules] | None = None
+        self._statistics: Statistics | None = None
+
+    def prepare_data(self) -> None:
+        """Lets PyG download and process once, on one process."""
+        if self._parts is None and self.dataset.lower() == "qm9":
+            self._load()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads and splits the molecules and takes the training statistics."""
+        if self._parts is not None:
+            return
+        molecules = self._load()
+        num = len(molecules)
+        if self.fractions is not None:
+            split = random_split(num, self.fractions, self.split_seed)
+        elif self.dataset.lower() == "qm9":
+            split = qm9_split(num, self.split_seed)
+        else:
+            split = random_split(num, (0.8, 0.1, 0.1), self.split_seed)
+        train, valid, test = limit_split(split, self.limit)
+        if self.batch_size > len(train):
+            raise ValueError(
+                f"batch_size {self.batch_size} is more than the {len(train)} training "
+                "molecules: make it smaller"
+            )
+        parts = (molecules.select(train), molecules.select(valid))
+        self._statistics = target_statistics(parts[0], self.references)
+        self._parts = (*parts, molecules.select(test))
+
+    @property
+    def parts(self) -> tuple[Molecules, Molecules, Molecules]:
+        """Training, validation and test molecules."""
+        self.setup()
+        assert self._parts is not None
+        return self._parts
+
+    @property
+    def statistics(self) -> Statistics:
+        """Median, deviation and references of the training molecules."""
+        self.setup()
+        assert self._statistics is not None
+        return self._statistics
+
+    @property
+    def target(self) -> Target:
+        """What is predicted, with its unit."""
+        return self.parts[0].target
+
+    def elements(self) -> list[int]:
+        """Atomic numbers that occur in any part."""
+        return sorted({z for part in self.parts for z in part.elements()})
+
+    def calibration_batch(self, num_molecules: int = 256) -> Batch:
+        """The first molecules of the training part: the same on every process."""
+        train = self.parts[0]
+        return Batch.from_data_list(
+            [train[i] for i in range(min(num_molecules, len(train)))]
+        )
+
+    def _loader(self, part: int, **kwargs: Any) -> DataLoader:
+        return DataLoader(
+            self.parts[part],
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            **kwargs,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled batches, all of the same number of molecules."""
+        return self._loader(0, shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """All validation molecules, in order."""
+        return self._loader(1)
+
+    def test_dataloader(self) -> DataLoader:
+        """All test molecules, in order, on every process: each counts once."""
+        every: DistributedSampler = DistributedSampler(
+            self.parts[2], num_replicas=1, rank=0, shuffle=False
+        )
+        return self._loader(2, sampler=every)
+
+    def describe(self) -> str:
+        """One sentence on the data, for the head of a run."""
+        train, valid, test = self.parts
+        kind = {
+            "none": "",
+            "dataset": ", single-atom references subtracted",
+            "fit": ", fitted element references subtracted",
+        }[self.statistics.kind]
+        about = f" ({self.target.description})" if self.target.description else ""
+        return (
+            f"{train.source}: {len(train)} training, {len(valid)} validation and "
+            f"{len(test)} test molecules; {self.target.name}{about} in "
+            f"{self.target.unit}{kind}"
+        )

@@ -1,0 +1,109 @@
+"""What a run leaves: predictions, figures, history."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lieconv_pyg.training.plots import learning_curve, parity_plot
+from lieconv_pyg.training.results import Predictions
+
+
+def model_name(network: torch.nn.Module) -> str:
+    """Name of a network for tables: its class, and its group if it has one."""
+    inner = getattr(network, "net", network)
+    group = getattr(inner, "group", None)
+    name = type(network).__name__
+    return name if group is None else f"{name} {group}"
+
+
+class RunReport(Callback):
+    r"""Keeps the errors of each epoch and the test predictions, and writes them as
+    ``predictions.csv``, ``parity.png`` and ``learning_curve.png``.
+
+    Args:
+        folder (path, optional): Where to write; :obj:`None` writes nothing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self.history: list[tuple[float, float, float]] = []
+        self.predictions: Predictions | None = None
+        self.files: list[Path] = []
+        self.seconds: float | None = None
+        self._started = 0.0
+        self._outputs: list[dict[str, Any]] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._started = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self.seconds = time.perf_counter() - self._started
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes the errors of the epoch."""
+        metrics = trainer.callback_metrics
+        row = [float(metrics.get(key, "nan")) for key in ("train/mae", "val/mae")]
+        self.history.append((trainer.current_epoch + 1, row[0], row[1]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, so that a resumed run has it whole."""
+        return {"history": [list(row) for row in self.history]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the history of the run that is resumed; the best checkpoint's, which
+        the test loads, ends too early."""
+        if not self.history:
+            self.history = [(row[0], row[1], row[2]) for row in state_dict["history"]]
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets the predictions of an earlier test."""
+        self._outputs = []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Collects what :meth:`MoleculeModule.test_step` returns."""
+        self._outputs.append(outputs)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the predictions together and writes the files."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        keys = ("target", "prediction", "offset")
+        values = [torch.cat([o[key] for o in self._outputs]) for key in keys]
+        network: Any = pl_module.network
+        self.predictions = Predictions(
+            model=model_name(network),
+            target=data.target,
+            names=[name for o in self._outputs for name in o["name"]],
+            values=values[0],
+            predicted=values[1],
+            offset=values[2],
+            mean=data.statistics.mean,
+            referenced=data.statistics.kind != "none",
+            num_parameters=sum(p.numel() for p in network.parameters()),
+            num_train=len(data.parts[0]),
+            seconds=self.seconds,
+        )
+        if self.folder is not None and trainer.is_global_zero:
+            self._write(self.folder, self.predictions)
+
+    def _write(self, folder: Path, predictions: Predictions) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.files = [folder / "predictions.csv", folder / "parity.png"]
+        predictions.write_csv(self.files[0])
+        parity_plot([predictions], self.files[1])
+        if self.history:
+            self.files.append(folder / "learning_curve.png")
+            learning_curve(
+                {predictions.model: self.history},
+                predictions.target,
+                self.files[2],
+                predictions.simple()[0][1],
+            )

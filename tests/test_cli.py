@@ -1,0 +1,200 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from ase.build import molecule
+from ase.io import write
+
+from lieconv_pyg.cli import UsageError, fit, main
+from lieconv_pyg.training import MoleculeModule
+from tests.qm9_files import made_up_qm9
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+CONFIGS = EXAMPLES / "configs"
+TINY = [
+    "--data.dataset=g2",
+    "--data.target=ZPE",
+    "--data.limit=[24,8,9]",
+    "--data.batch_size=8",
+    "--model.network=lieconv_pyg.nn.graph_net.GraphNet",
+    "--model.network.init_args.hidden_channels=8",
+    "--model.network.init_args.num_layers=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.max_epochs=2",
+]
+DEMO = f"--config={CONFIGS / 'demo.yaml'}"
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIECONV_QM9_ROOT", raising=False)
+
+
+def test_a_run(tmp_path, capsys):
+    assert main(["fit", *TINY, "--output=run"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("data     ase.collections.g2: 24 training, 8 validation")
+    assert lines[1].startswith("model    GraphNet, ")
+    assert lines[2] == "folder   run"
+    assert "ZPE, 9 test molecules, trained on 24" in lines
+    assert any(line.startswith("test error") and "kcal/mol" in line for line in lines)
+    assert any(line.startswith("mean of the training molecules") for line in lines)
+    assert lines[-1] == f"checkpoint {tmp_path / 'run/checkpoints/best.ckpt'}"
+    assert "epoch 2, loss" in err and "val MAE" in err
+    assert "Warning" not in err
+    assert {p.name for p in Path("run").iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "learning_curve.png",
+        "logs",
+        "parity.png",
+        "predictions.csv",
+    }
+    assert len(Path("run/predictions.csv").read_text().splitlines()) == 10
+
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert saved["data"]["limit"] == [24, 8, 9]
+    assert saved["model"]["lr"] == 0.003
+
+    # What was tested is tested again, from the checkpoint alone with its configuration.
+    table = next(line for line in lines if line.startswith("GraphNet")).split()[:3]
+    ckpt = "--ckpt_path=run/checkpoints/best.ckpt"
+    assert main(["test", "--config=run/config.yaml", ckpt]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert table in [line.split()[:3] for line in again]
+    assert main(["validate", "--config=run/config.yaml", ckpt]) == 0
+    assert "val/mae" in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    # The same seed gives the same run.
+    first = Path("run/predictions.csv").read_text()
+    fit([*TINY, "--output=second"])
+    assert Path("second/predictions.csv").read_text() == first
+
+
+def test_checkpoint_alone_makes_the_model():
+    run = fit([*TINY, "--output=run", "--trainer.max_epochs=1"])
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    assert checkpoint["target"]["unit"] == "kcal/mol"
+    module = MoleculeModule.load_from_checkpoint(run.checkpoint, weights_only=True)
+    module.eval()
+    water = molecule("H2O")
+    z, pos = torch.tensor(water.numbers), torch.tensor(water.positions).float()
+    assert 0 < module(z, pos).item() < 40
+    assert run.predictions.mae == pytest.approx(
+        (run.predictions.predicted - run.predictions.values).abs().mean().item()
+    )
+    assert [row[0] for row in run.history] == [1]
+
+
+def test_resume_continues():
+    one = fit([*TINY, "--output=run", "--trainer.max_epochs=1"])
+    last = one.folder / "checkpoints" / "last.ckpt"
+    two = fit([*TINY, "--output=run", f"--ckpt_path={last}"])
+    assert [row[0] for row in two.history] == [1, 2]
+
+
+def test_default_folder(tmp_path):
+    fit([*TINY, "--trainer.max_epochs=1"], table=False)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("ZPE-GraphNet-")
+
+
+def test_file(capsys):
+    atoms = []
+    for i, name in enumerate(["H2O", "CH4", "NH3", "C2H6", "HF"] * 6):
+        atoms.append(molecule(name))
+        atoms[-1].info["gap"] = 1.0 + i % 5
+    write("a.xyz", atoms)
+    settings = ["--data.dataset=a.xyz", "--data.target=gap", "--data.limit=null"]
+    fit([*TINY, *settings, "--data.unit=eV", "--trainer.fast_dev_run=true"])
+    assert "MAE (eV)" in capsys.readouterr().out
+    assert sorted(p.name for p in Path().iterdir()) == ["a.xyz"]
+
+
+@pytest.mark.parametrize("config", sorted(p.name for p in CONFIGS.iterdir()))
+def test_shipped_configurations(config, tmp_path, capsys):
+    args = [f"--config={CONFIGS / config}", "--trainer.fast_dev_run=true"]
+    if config == "graph_net.yaml":
+        args.insert(0, DEMO)
+    if config.startswith("qm9"):
+        root = made_up_qm9(tmp_path / "QM9")
+        args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
+        args += ["--model.network.init_args.hidden_channels=16"]
+    fit([*args, "--trainer.accelerator=cpu"])
+    assert "test error" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([DEMO, "--data.batchsize=3"], "data.batchsize"),
+        ([DEMO, "--data.batch_size=ten"], "data.batch_size"),
+        ([DEMO, "--data.batch_size=500"], "more than the 104 training molecules"),
+        ([DEMO, "--data.target=zpp"], "Did you mean 'ZPE'?"),
+        ([DEMO, "--data.dataset=none.xyz"], "'none.xyz' is neither"),
+        ([DEMO, "--data.dataset=qm9", "--data.target=homo"], "QM9 is not in data/QM9"),
+        ([DEMO, "--data.limit=[1,2]"], "limit must be one number, or three"),
+        ([DEMO, "--model.network.init_args.species=[1,6]"], "set its species to [1, 3"),
+        ([DEMO, "--model.network.init_args.hidden_channel=3"], "hidden_channel"),
+        ([DEMO, "--model.network.init_args.fill=2"], "'fill'"),
+        ([DEMO, "--model.network=lieconv_pyg.nn.None"], "lieconv_pyg.nn.None"),
+        ([DEMO, "--model.lr=-1"], "lr must be positive"),
+        ([DEMO, "--trainer.max_epochs=-1"], "max_epochs or max_steps must be set"),
+        ([DEMO, "--ckpt_path=none.ckpt"], "there is no file none.ckpt"),
+        (["--config=none.yaml"], "none.yaml"),
+        ([], "model.network"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(args, message, tmp_path, capsys):
+    assert main(["fit", *args]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert err.startswith("lieconv: error: ") and err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors(tmp_path, capsys):
+    assert main(["fly"]) == 2
+    assert "'fit', 'validate', 'test'" in capsys.readouterr().err
+    assert main(["fit", "--config=bad.yaml"]) == 2
+    Path("bad.yaml").write_text("data: {dataset: g2, targets: ZPE}\n")
+    assert main(["fit", DEMO, "--config=bad.yaml"]) == 2
+    assert "targets" in capsys.readouterr().err
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("keep me")
+    assert main(["fit", *TINY, "--output=full"]) == 2
+    assert "full is not empty" in capsys.readouterr().err
+    assert [p.name for p in Path("full").iterdir()] == ["notes.txt"]
+    with pytest.raises(UsageError, match="Did you mean 'ZPE'"):
+        fit([*TINY, "--data.target=ZEP"])
+
+
+def demo(monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", ["demo.py", *args])
+    runpy.run_path(str(EXAMPLES / "demo.py"), run_name="__main__")
+
+
+def test_demo(tmp_path, monkeypatch, capsys):
+    demo(monkeypatch, "--epochs=1", "--output=demo")
+    out = capsys.readouterr().out
+    table = out[out.index("test error") :]
+    for row in ("MoleculeLieResNet T(3)", "GraphNet", "mean of the training"):
+        assert row in table
+    assert "kcal/mol" in table
+    for line in out.splitlines()[-3:]:
+        assert Path(line.split()[-1]).is_file()
+    assert out.splitlines()[-1].endswith("demo/lieconv/checkpoints/best.ckpt")
+
+
+def test_demo_says_what_is_wrong(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="QM9 is not in none"):
+        demo(monkeypatch, "--qm9=none")
+    assert list(tmp_path.iterdir()) == []

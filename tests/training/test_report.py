@@ -1,0 +1,83 @@
+import csv
+
+import matplotlib.image
+import pytest
+import torch
+
+from lieconv_pyg.datasets import Target
+from lieconv_pyg.training import (
+    Predictions,
+    RunReport,
+    error_table,
+    learning_curve,
+    parity_plot,
+)
+from lieconv_pyg.training.report import model_name
+
+
+@pytest.fixture
+def predictions():
+    return Predictions(
+        model="Model",
+        target=Target("gap", "eV"),
+        names=["a", "b", "c, d"],
+        values=torch.tensor([1.0, 2.0, 6.0]).double(),
+        predicted=torch.tensor([1.5, 2.0, 5.0]).double(),
+        offset=torch.tensor([2.0, 2.0, 2.0]).double(),
+        mean=3.0,
+        referenced=False,
+        num_parameters=12345,
+        num_train=10,
+        seconds=61.0,
+    )
+
+
+def test_errors(predictions):
+    assert predictions.mae == pytest.approx(0.5)
+    assert predictions.rmse == pytest.approx((1.25 / 3) ** 0.5)
+    mean, median = predictions.simple()
+    assert mean[:2] == ("mean of the training molecules", 2.0)
+    assert median[:2] == ("median of the training molecules", pytest.approx(5 / 3))
+
+
+def test_table(predictions):
+    lines = error_table([predictions]).splitlines()
+    assert lines[0] == "gap, 3 test molecules, trained on 10"
+    assert "MAE (eV)" in lines[2]
+    assert lines[4].split() == ["Model", "0.500", "0.645", "12,345", "61", "s"]
+    assert lines[5].split()[-2:] == ["2.00", "2.16"]
+    assert max(map(len, lines)) < 100
+
+
+def test_csv(predictions, tmp_path):
+    predictions.write_csv(tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["name", "target (eV)", "prediction (eV)"]
+    assert rows[3] == ["c, d", "6", "5"]
+
+
+def test_figures(predictions, tmp_path):
+    parity_plot([predictions, predictions], tmp_path / "parity.png")
+    history = [(i, 2.0 / i, 3.0 / i) for i in range(1, 6)]
+    learning_curve({"Model": history}, predictions.target, tmp_path / "c.png", 2.0)
+    for name in ("parity.png", "c.png"):
+        image = matplotlib.image.imread(tmp_path / name)
+        assert image.shape[0] > 500 and image.shape[1] > 500
+        assert image[..., :3].min() < 0.3  # not an empty page
+
+
+def test_history_survives_the_best_checkpoint():
+    report = RunReport()
+    report.load_state_dict({"history": [[1, 2.0, 3.0]]})  # a run that is resumed
+    assert report.history == [(1, 2.0, 3.0)]
+    report.history.append((2, 1.0, 2.0))
+    report.load_state_dict({"history": [[1, 2.0, 3.0]]})  # the test of the best epoch
+    assert len(report.history) == 2
+    assert report.state_dict() == {"history": [[1, 2.0, 3.0], [2, 1.0, 2.0]]}
+
+
+def test_model_name(network):
+    assert model_name(network) == "GraphNet"
+    network.group = "T(3)"
+    assert model_name(network) == "GraphNet T(3)"
