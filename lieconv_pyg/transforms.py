@@ -10,7 +10,7 @@ from torch_geometric.transforms import BaseTransform
 from lieconv_pyg.groups.base import LieGroup, check_group
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
-from lieconv_pyg.neighbors import Neighborhood, radius_graph
+from lieconv_pyg.neighbors import Neighborhood, knn_graph, radius_graph
 from lieconv_pyg.neighbors.radius import Envelope, check_radius
 
 
@@ -182,17 +182,22 @@ class LiftPoints(BaseTransform):
 
 class GroupGraph(BaseTransform):
     r"""Joins lifted points that are near in the group distance, see
-    :func:`~lieconv_pyg.neighbors.radius_graph`. Follows :class:`LiftPoints`.
+    :func:`~lieconv_pyg.neighbors.radius_graph` and
+    :func:`~lieconv_pyg.neighbors.knn_graph`. Follows :class:`LiftPoints`.
 
     Args:
         group (LieGroup): The group.
-        radius (float): The radius in units of the group distance.
+        radius (float, optional): The radius in units of the group distance.
+        k (int, optional): The number of nearest points, in place of a radius.
         num_neighbors (int, optional): The number of neighbors that are drawn
             from each neighborhood. (default: all of them)
         envelope (callable, optional): Maps distance over radius to the weight
             of an edge. (default: :obj:`None`)
         seed (int, optional): If given, every call starts its random numbers from
             this seed. (default: torch's global generator)
+        backend (str, optional): The Euclidean search: one of
+            :func:`~lieconv_pyg.neighbors.available_backends`.
+            (default: the first available)
 
     Raises:
         ValueError: If an argument is out of range.
@@ -201,16 +206,26 @@ class GroupGraph(BaseTransform):
     def __init__(
         self,
         group: LieGroup,
-        radius: float,
+        radius: float | None = None,
+        k: int | None = None,
         num_neighbors: int | None = None,
         envelope: Envelope | None = None,
         seed: int | None = None,
+        backend: str | None = None,
     ) -> None:
         check_group(group)
+        if (radius is None) == (k is None):
+            raise ValueError("give either 'radius' or 'k'")
+        if k is not None:
+            positive(k, "k")
+            if num_neighbors is not None or envelope is not None:
+                raise ValueError("'num_neighbors' and 'envelope' need 'radius'")
         if num_neighbors is not None:
             positive(num_neighbors, "num_neighbors")
         self.group = group
-        self.radius = check_radius(radius)
+        self.radius = None if radius is None else check_radius(radius)
+        self.k = k
+        self.backend = backend
         self.num_neighbors = num_neighbors
         self.envelope = envelope
         self.seed = seed
@@ -218,14 +233,19 @@ class GroupGraph(BaseTransform):
     def forward(self, data: Data) -> Data:
         r"""Returns the example with a graph over its lifted points."""
         points = lifted(data)
-        graph = radius_graph(
-            self.group,
-            points,
-            self.radius,
-            num_neighbors=self.num_neighbors,
-            envelope=self.envelope,
-            generator=_generator(self.seed, points.element),
-        )
+        if self.k is not None:
+            graph = knn_graph(self.group, points, self.k, backend=self.backend)
+        else:
+            assert self.radius is not None
+            graph = radius_graph(
+                self.group,
+                points,
+                self.radius,
+                num_neighbors=self.num_neighbors,
+                envelope=self.envelope,
+                generator=_generator(self.seed, points.element),
+                backend=self.backend,
+            )
         data.lift_edge_index, data.lift_edge_attr = graph.edge_index, graph.edge_attr
         data.lift_edge_distance = graph.distance
         if graph.edge_weight is not None:
@@ -233,7 +253,8 @@ class GroupGraph(BaseTransform):
         return data
 
     def __repr__(self) -> str:
-        return f"{self.__class__.__name__}({self.group}, radius={self.radius:g})"
+        how = f"radius={self.radius:g}" if self.k is None else f"k={self.k}"
+        return f"{self.__class__.__name__}({self.group}, {how})"
 
 
 def _lifted_data(data: Data) -> Data:

@@ -10,7 +10,7 @@ from torch_geometric.transforms import Compose, NormalizeScale, RandomJitter
 
 from lieconv_pyg.groups import SE2, SE3, SO2, SO3, T
 from lieconv_pyg.lifting import lift, lift_frames
-from lieconv_pyg.neighbors import PolynomialEnvelope, radius_graph
+from lieconv_pyg.neighbors import PolynomialEnvelope, knn_graph, radius_graph
 from lieconv_pyg.transforms import (
     GroupGraph,
     LiftedData,
@@ -227,3 +227,18 @@ def test_bad_data():
         neighborhood(LiftPoints(T(3))(Data(pos=torch.ones(2, 3))))
     with pytest.raises(ValueError, match=r"acts on 3-dimensional"):
         LiftPoints(T(3))(Data(pos=torch.ones(2, 2)))
+
+
+def test_nearest_points_and_new_lifts():
+    group = SE3()
+    data = Data(pos=torch.randn(9, 3), x=torch.randn(9, 2))
+    transform = Compose([LiftPoints(group, 2, seed=0), GroupGraph(group, k=4)])
+    data = transform(data)
+    expected = knn_graph(group, lifted(data), 4)
+    assert neighborhood(data).edge_index.equal(expected.edge_index)
+    assert repr(transform.transforms[1]) == "GroupGraph(SE3(alpha=0.2), k=4)"
+    again = LiftPoints(group, 3)(data)
+    assert "lift_edge_index" not in again
+    for kwargs in ({}, {"k": 3, "radius": 1.0}, {"k": 3, "num_neighbors": 2}):
+        with pytest.raises(ValueError, match="radius"):
+            GroupGraph(group, **kwargs)
