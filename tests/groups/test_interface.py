@@ -163,7 +163,7 @@ def test_wrong_dimension(n):
     for cls in (T, Trivial, Tx, Ty):
         with pytest.raises((ValueError, TypeError), match="'n' must be"):
             cls(n)
-    with pytest.raises((ValueError, TypeError), match="'n' must be at least 2, got 1"):
+    with pytest.raises((ValueError, TypeError), match="`n` must be at least 2, got 1"):
         Ty(1)
 
 
