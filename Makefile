@@ -6,6 +6,9 @@
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 export VENV
+# Threads that wait give way: with other work on the cores, small steps take many times
+# longer else.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile | awk '{printf "  make %-10s", $$2; $$1 = $$2 = ""; print}'

@@ -198,15 +198,16 @@ class LieConvCLI(LightningCLI):
         if config.get("enable_progress_bar") is not False:
             callbacks.append(self.progress)
         if fit and not trial and config.get("enable_checkpointing") is not False:
-            callbacks.append(
+            folder = (self.folder / "checkpoints").resolve()
+            callbacks += [  # the best, and the last of all epochs
                 ModelCheckpoint(
-                    self.folder / "checkpoints",
+                    folder,
                     filename="best",
                     monitor="val/mae",
-                    save_last=True,
                     enable_version_counter=False,
-                )
-            )
+                ),
+                ModelCheckpoint(folder, filename="last", enable_version_counter=False),
+            ]
         if fit and config.get("logger") in (None, True):
             kwargs["logger"] = CSVLogger(str(self.folder), name="logs")
         if not fit:
