@@ -212,6 +212,7 @@ class LieConvCLI(LightningCLI):
             kwargs["logger"] = CSVLogger(str(self.folder), name="logs")
         if not fit:
             kwargs["logger"] = False
+            kwargs["enable_checkpointing"] = False
             self.save_config_callback = None
         self.trainer_defaults["callbacks"] = callbacks
         return super().instantiate_trainer(default_root_dir=str(self.folder), **kwargs)
