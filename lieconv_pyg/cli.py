@@ -28,6 +28,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lieconv_pyg import __version__
 from lieconv_pyg.datasets import Target
 from lieconv_pyg.training import (
     MoleculeDataModule,
@@ -118,6 +119,8 @@ class LieConvCLI(LightningCLI):
             seed_everything_default=0,
             parser_kwargs={
                 **strict,
+                "prog": "lieconv",
+                "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
             args=None if args is None else list(args),

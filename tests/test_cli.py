@@ -8,6 +8,7 @@ import yaml
 from ase.build import molecule
 from ase.io import write
 
+import lieconv_pyg
 from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.training import MoleculeModule
 from tests.qm9_files import made_up_qm9
@@ -41,7 +42,7 @@ def test_a_run(tmp_path, capsys):
     assert lines[0].startswith("data     ase.collections.g2: 24 training, 8 validation")
     assert lines[1].startswith("model    GraphNet, ")
     assert lines[2] == "folder   run"
-    assert "ZPE, 9 test molecules, trained on 24" in lines
+    assert "ZPE, 9 test molecules of G2, trained on 24" in lines
     assert any(line.startswith("test error") and "kcal/mol" in line for line in lines)
     assert any(line.startswith("mean of the training molecules") for line in lines)
     assert lines[-1] == f"checkpoint {tmp_path / 'run/checkpoints/best.ckpt'}"
@@ -117,17 +118,20 @@ def test_file(capsys):
     assert sorted(p.name for p in Path().iterdir()) == ["a.xyz"]
 
 
-@pytest.mark.parametrize("config", sorted(p.name for p in CONFIGS.iterdir()))
-def test_shipped_configurations(config, tmp_path, capsys):
-    args = [f"--config={CONFIGS / config}", "--trainer.fast_dev_run=true"]
-    if config == "graph_net.yaml":
-        args.insert(0, DEMO)
+@pytest.mark.parametrize("baseline", [False, True])
+@pytest.mark.parametrize("config", ["demo", "qm9_homo_2000", "qm9_t3"])
+def test_shipped_configurations(config, baseline, tmp_path, capsys):
+    args = [f"--config={CONFIGS / config}.yaml", "--trainer.fast_dev_run=true"]
+    if baseline:
+        args.append(f"--config={CONFIGS / 'graph_net.yaml'}")
     if config.startswith("qm9"):
         root = made_up_qm9(tmp_path / "QM9")
         args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
         args += ["--model.network.init_args.hidden_channels=16"]
     fit([*args, "--trainer.accelerator=cpu"])
-    assert "test error" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert ("GraphNet" if baseline else "MoleculeLieResNet T(3)") in out
+    assert "test error" in out
     assert not (tmp_path / "runs").exists()
 
 
@@ -161,6 +165,12 @@ def test_errors_are_one_line_and_leave_nothing(args, message, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.split() == ["lieconv", lieconv_pyg.__version__]
+
+
 def test_other_errors(tmp_path, capsys):
     assert main(["fly"]) == 2
     assert "'fit', 'validate', 'test'" in capsys.readouterr().err
@@ -186,7 +196,7 @@ def test_demo(tmp_path, monkeypatch, capsys):
     demo(monkeypatch, "--epochs=1", "--output=demo")
     out = capsys.readouterr().out
     table = out[out.index("test error") :]
-    for row in ("MoleculeLieResNet T(3)", "GraphNet", "mean of the training"):
+    for row in ("MoleculeLieResNet T(3", "GraphNet", "mean of the training"):
         assert row in table
     assert "kcal/mol" in table
     for line in out.splitlines()[-3:]:
@@ -195,6 +205,6 @@ def test_demo(tmp_path, monkeypatch, capsys):
 
 
 def test_demo_says_what_is_wrong(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="QM9 is not in none"):
+    with pytest.raises(SystemExit, match=r"--qm9: .* folder none"):
         demo(monkeypatch, "--qm9=none")
     assert list(tmp_path.iterdir()) == []

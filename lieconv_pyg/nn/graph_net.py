@@ -3,6 +3,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 from torch_geometric.nn import BatchNorm, MetaLayer
+from torch_geometric.nn.models.schnet import GaussianSmearing
 from torch_geometric.utils import scatter
 
 
@@ -32,32 +33,6 @@ def atom_pairs(batch: Tensor) -> Tensor:
     start = size.cumsum(0) - size
     source = torch.arange(target.numel(), device=batch.device) + (first - start)[target]
     return torch.stack([source, target])[:, source != target]
-
-
-class GaussianBasis(torch.nn.Module):
-    r"""Distances as :math:`\exp(-(d - \mu_k)^2 / 2\sigma^2)`, with evenly spaced
-    centres :math:`\mu_k` and their spacing as :math:`\sigma`.
-
-    Args:
-        stop (float): The last centre; the first is 0.
-        num_basis (int): Number of centres.
-
-    Shapes:
-        - **input:** :math:`(E)`
-        - **output:** :math:`(E, K)`
-    """
-
-    centers: Tensor
-
-    def __init__(self, stop: float, num_basis: int):
-        super().__init__()
-        self.register_buffer("centers", torch.linspace(0, stop, num_basis), False)
-        self.width = stop / (num_basis - 1)
-
-    def forward(self, distance: Tensor) -> Tensor:
-        """Expands distances :math:`(E)` into :math:`(E, K)`."""
-        x = (distance.unsqueeze(1) - self.centers.to(distance.dtype)) / self.width
-        return torch.exp(-0.5 * x * x)
 
 
 class EdgeUpdate(torch.nn.Module):
@@ -125,7 +100,7 @@ class GraphNet(torch.nn.Module):
             (default: :obj:`None`)
         num_basis (int, optional): Number of Gaussians. (default: :obj:`50`)
         basis_stop (float, optional): The last Gaussian's centre.
-            (default: :obj:`10.0`)
+            (default: :obj:`cutoff`, or 10 without one)
         pool (str, optional): :obj:`"mean"` of the atoms' outputs, or :obj:`"sum"`,
             for extensive targets. (default: :obj:`"mean"`)
 
@@ -145,7 +120,7 @@ class GraphNet(torch.nn.Module):
         num_layers: int = 4,
         cutoff: Optional[float] = None,
         num_basis: int = 50,
-        basis_stop: float = 10.0,
+        basis_stop: Optional[float] = None,
         pool: str = "mean",
     ):
         super().__init__()
@@ -162,7 +137,7 @@ class GraphNet(torch.nn.Module):
         self.cutoff = cutoff
         self.pool = pool
         self.embedding = torch.nn.Embedding(119, hidden_channels, padding_idx=0)
-        self.basis = GaussianBasis(basis_stop, num_basis)
+        self.basis = GaussianSmearing(0.0, basis_stop or cutoff or 10.0, num_basis)
         self.lin_edge = torch.nn.Linear(num_basis, hidden_channels)
         self.first = torch.nn.Parameter(torch.empty(1, hidden_channels))
         self.layers = torch.nn.ModuleList(

@@ -4,6 +4,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 from torch_geometric.nn import MLP, Linear, MessagePassing
+from torch_geometric.nn.inits import reset
 
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.groups.base import check_group
@@ -36,6 +37,25 @@ def norm_arguments(norm: Optional[str]) -> dict[str, Any]:
     )
 
 
+def _width(radial_basis: Optional[torch.nn.Module]) -> int:
+    """The number of functions in a radial basis."""
+    if radial_basis is None:
+        return 0
+    if not isinstance(radial_basis, torch.nn.Module):
+        raise TypeError(
+            "'radial_basis' must be a module such as PyG's 'GaussianSmearing(0.0, "
+            f"radius, 16)' (got '{type(radial_basis).__name__}')"
+        )
+    with torch.no_grad():
+        out = radial_basis(torch.zeros(2))
+    if out.dim() != 2 or out.size(0) != 2:
+        raise ValueError(
+            "'radial_basis' must turn distances of shape (E) into (E, K) (got "
+            f"{tuple(out.shape)} for 2 distances)"
+        )
+    return int(out.size(1))
+
+
 class LieConv(MessagePassing):
     r"""The Lie-group equivariant convolution of `"Generalizing Convolutional Neural
     Networks for Equivariance to Lie Groups on Arbitrary Continuous Data"
@@ -61,6 +81,10 @@ class LieConv(MessagePassing):
             (default: :obj:`16`)
         kernel_channels (Sequence[int], optional): Hidden channels of the kernel MLP.
             (default: :obj:`(32, 32)`)
+        radial_basis (torch.nn.Module, optional): Expands the group distance of a
+            pair, :math:`(E) \to (E, K)`, into further inputs of the kernel MLP, which
+            then tells distances apart more finely; for example PyG's
+            :obj:`GaussianSmearing(0.0, radius, 16)`. (default: :obj:`None`)
         aggr (str, optional): :obj:`"mean"` for the Monte Carlo estimate of the
             integral over the neighbourhood, or :obj:`"add"`. (default: :obj:`"mean"`)
         act (str or Callable, optional): Activation of the kernel MLP.
@@ -98,6 +122,7 @@ class LieConv(MessagePassing):
         group: LieGroup,
         num_kernel_channels: int = 16,
         kernel_channels: Sequence[int] = (32, 32),
+        radial_basis: Optional[torch.nn.Module] = None,
         aggr: str = "mean",
         act: str | Callable | None = "silu",
         norm: Optional[str] = "batch_norm",
@@ -121,9 +146,11 @@ class LieConv(MessagePassing):
         if scale_bias:
             self.scale_bias_()
 
-        pair_dim = group.dim + 2 * group.orbit_dim
+        self.pair_dim = group.dim + 2 * group.orbit_dim
+        self.radial_basis = radial_basis
+        num_radial = _width(radial_basis)
         self.kernel = MLP(
-            [pair_dim, *kernel_channels, num_kernel_channels],
+            [self.pair_dim + num_radial, *kernel_channels, num_kernel_channels],
             act=act,
             plain_last=False,
             **norm_arguments(norm),
@@ -136,6 +163,7 @@ class LieConv(MessagePassing):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
+        reset(self.radial_basis)
         self.kernel.reset_parameters()
         self.lin.reset_parameters()
 
@@ -177,7 +205,11 @@ class LieConv(MessagePassing):
             )
         if edge_attr is None:
             edge_attr = pair_coordinates(self.group, source, target, edge_index)
-        kernel = self.kernel(edge_attr.to(self.kernel.lins[0].weight.dtype))
+        edge_attr = edge_attr.to(self.kernel.lins[0].weight.dtype)
+        if self.radial_basis is not None:
+            distance = self.group.distance(edge_attr)
+            edge_attr = torch.cat([edge_attr, self.radial_basis(distance)], dim=1)
+        kernel = self.kernel(edge_attr)
         weight, share = self._weights(edge_index[1], edge_weight, target, kernel)
         if weight is not None:
             kernel = kernel * weight
@@ -258,10 +290,10 @@ class LieConv(MessagePassing):
                 "'edge_index' must be a tensor of integers (torch.long) of shape "
                 "(2, edges)"
             )
-        pair_dim = self.group.dim + 2 * self.group.orbit_dim
-        if edge_attr is not None and edge_attr.shape != (edge_index.size(1), pair_dim):
+        shape = (edge_index.size(1), self.pair_dim)
+        if edge_attr is not None and edge_attr.shape != shape:
             raise ValueError(
-                f"'edge_attr' must hold the {pair_dim} pair coordinates of "
+                f"'edge_attr' must hold the {self.pair_dim} pair coordinates of "
                 f"{self.group} for each of {edge_index.size(1)} edges "
                 f"(got shape {tuple(edge_attr.shape)})"
             )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Optional, cast
 import torch
 from torch import Tensor
 from torch_geometric.nn import Linear
+from torch_geometric.nn.aggr import AttentionalAggregation
 from torch_geometric.nn.resolver import activation_resolver
 from torch_geometric.utils import scatter
 
@@ -71,8 +72,12 @@ class LieResNet(torch.nn.Module):
         ratio (float or Sequence[float], optional): Share of the points that a block
             keeps, by farthest point sampling. (default: :obj:`1.0`)
         pool (str, optional): :obj:`"mean"` over lifted points, :obj:`"sum"` for
-            extensive targets (the mean times the number of points), or :obj:`None` for
-            an output for each point. (default: :obj:`"mean"`)
+            extensive targets (the mean times the number of points),
+            :obj:`"attention"` for a mean with learned weights (a softmax over the
+            lifted points for each hidden channel, as in
+            :class:`~torch_geometric.nn.aggr.AttentionalAggregation`) where few points
+            decide, or :obj:`None` for an output for each point.
+            (default: :obj:`"mean"`)
         envelope (optional): Smooth end of the neighbourhood, see
             :class:`~lieconv_pyg.nn.GroupNeighborhood`. (default: :obj:`None`)
         act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
@@ -82,7 +87,8 @@ class LieResNet(torch.nn.Module):
         backend (str, optional): The neighbour search. (default: the first of
             :func:`~lieconv_pyg.neighbors.available_backends`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
-            such as :obj:`aggr` or :obj:`num_kernel_channels`.
+            such as :obj:`aggr`, :obj:`num_kernel_channels` or :obj:`radial_basis`
+            (one for all layers).
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
@@ -118,8 +124,10 @@ class LieResNet(torch.nn.Module):
         positive(in_channels, "in_channels")
         positive(out_channels, "out_channels")
         positive(num_layers, "num_layers")
-        if pool not in ("mean", "sum", None):
-            raise ValueError(f"'pool' must be 'mean', 'sum' or None (got '{pool}')")
+        if pool not in ("mean", "sum", "attention", None):
+            raise ValueError(
+                f"'pool' must be 'mean', 'sum', 'attention' or None (got {pool!r})"
+            )
         self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
         if pool is None and min(self.ratio) < 1:
             raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
@@ -163,10 +171,20 @@ class LieResNet(torch.nn.Module):
         self.norm = make_norm(norm, widths[-1])
         self.act = activation_resolver(act)
         self.lin_out = Linear(widths[-1], out_channels)
+        self.attention: Optional[AttentionalAggregation] = None
+        if pool == "attention":
+            gate = Linear(widths[-1], widths[-1])
+            self.attention = AttentionalAggregation(gate)
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for module in (self.lin_in, *self.blocks, self.norm, self.lin_out):
+        for module in (
+            self.lin_in,
+            *self.blocks,
+            self.norm,
+            self.lin_out,
+            self.attention,
+        ):
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:
                 reset()
@@ -279,7 +297,7 @@ class LieResNet(torch.nn.Module):
                 neighbors.edge_weight,
                 keep,
             )
-        h = self.lin_out(self.act(self.norm(h)))
+        h = self.act(self.norm(h))
         return self._pool(h, last, lifted, x.size(0), batch_size)
 
     def _check(self, x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
@@ -331,12 +349,15 @@ class LieResNet(torch.nn.Module):
         num_points: int,
         batch_size: Optional[int],
     ) -> Tensor:
-        """From lifted points to points or examples."""
-        if self.pool is None:
-            return scatter(h, last.point, 0, num_points, reduce="mean")
+        """From features of lifted points to outputs of points or examples."""
         if batch_size is None:
             batch_size = int(lifted.batch[-1]) + 1
-        out = scatter(h, last.batch, 0, batch_size, reduce="mean")
+        if self.attention is not None:
+            return self.lin_out(self.attention(h, last.batch, dim_size=batch_size))
+        out = self.lin_out(h)
+        if self.pool is None:
+            return scatter(out, last.point, 0, num_points, reduce="mean")
+        out = scatter(out, last.batch, 0, batch_size, reduce="mean")
         if self.pool == "sum":
             example = last.batch.new_zeros(num_points)
             example = example.index_copy(0, lifted.point, lifted.batch)

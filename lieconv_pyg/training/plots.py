@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from lieconv_pyg.datasets import Target
 from lieconv_pyg.training.results import Predictions
 
 _COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0")
+_GREYS = ("0.45", "0.7")
 _STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -27,6 +29,10 @@ def _axes() -> tuple[Any, Any]:
     figure = Figure(figsize=(5.4, 4.6), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def _or_infinite(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
 def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None:
@@ -65,9 +71,9 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
             aspect="equal",
             xlabel=f"true {target.label}",
             ylabel=f"predicted {target.label}",
-            title=f"{len(results[0].values)} test molecules",
         )
-        axes.legend(loc="upper left", fontsize=9)
+        title = results[0].title
+        figure.legend(loc="outside upper center", fontsize=9, title=title)
         figure.savefig(path)
 
 
@@ -75,56 +81,39 @@ def learning_curve(
     histories: Mapping[str, Sequence[tuple[float, float, float]]],
     target: Target,
     path: str | os.PathLike,
-    mean_error: float | None = None,
+    simple: Mapping[str, float] | None = None,
 ) -> None:
-    r"""Plots training and validation error over the epochs.
+    r"""Plots training and validation error over the epochs, with a dot where the
+    validation error is smallest: the epoch whose checkpoint is tested.
 
     Args:
         histories (mapping): For each model its rows (epoch, training MAE,
             validation MAE), in the target's unit.
         target (Target): What was predicted.
         path (path): The PNG file to write.
-        mean_error (float, optional): MAE of the mean predictor, for a line.
+        simple (mapping, optional): Test MAE of simple predictors by name, a dashed
+            line each.
     """
     import matplotlib
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes()
         for (model, rows), colour in zip(histories.items(), _COLOURS, strict=False):
-            epochs = [row[0] for row in rows]
-            axes.plot(
-                epochs,
-                [row[1] for row in rows],
-                color=colour,
-                linewidth=1,
-                linestyle=":",
-                label=f"{model}, training",
-            )
-            axes.plot(
-                epochs,
-                [row[2] for row in rows],
-                color=colour,
-                linewidth=1.6,
-                label=f"{model}, validation",
-            )
-        if mean_error is not None:
-            axes.axhline(mean_error, color="0.5", linewidth=1, linestyle="--")
-            axes.annotate(
-                "mean of the training molecules",
-                (1.0, mean_error),
-                xycoords=("axes fraction", "data"),
-                xytext=(0, 3),
-                textcoords="offset points",
-                ha="right",
-                fontsize=8,
-                color="0.35",
-            )
+            epochs, training, validation = zip(*rows, strict=True)
+            axes.plot(epochs, training, color=colour, linewidth=1, ls=":")
+            axes.plot(epochs, validation, color=colour, linewidth=1.6, label=model)
+            best = min(range(len(rows)), key=lambda i: _or_infinite(validation[i]))
+            axes.plot(epochs[best], validation[best], "o", color=colour, markersize=5)
+        axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training (dotted)")
+        for (name, error), grey in zip((simple or {}).items(), _GREYS, strict=False):
+            label = f"{name} (test)"
+            axes.axhline(error, color=grey, linewidth=1, ls="--", label=label)
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         unit = f" ({target.unit})" if target.unit else ""
         axes.set(xlabel="epoch", ylabel=f"mean absolute error of {target.name}{unit}")
-        axes.legend(loc="best", fontsize=9)
+        figure.legend(loc="outside upper center", ncols=2, fontsize=9)
         figure.savefig(path)

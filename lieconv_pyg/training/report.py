@@ -12,6 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.results import Predictions
 
+_SHORT = {"qm9": "QM9", "g2": "G2"}
+
 
 def model_name(network: torch.nn.Module) -> str:
     """Name of a network for tables: its class, and its group if it has one."""
@@ -89,6 +91,7 @@ class RunReport(Callback):
             referenced=data.statistics.kind != "none",
             num_parameters=sum(p.numel() for p in network.parameters()),
             num_train=len(data.parts[0]),
+            source=_SHORT.get(data.dataset.lower(), Path(data.dataset).name),
             seconds=self.seconds,
         )
         if self.folder is not None and trainer.is_global_zero:
@@ -105,5 +108,5 @@ class RunReport(Callback):
                 {predictions.model: self.history},
                 predictions.target,
                 self.files[2],
-                predictions.simple()[0][1],
+                {name: errors.mae for name, errors in predictions.simple().items()},
             )

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from lieconv_pyg.datasets import Target
+
+
+class Errors(NamedTuple):
+    """Mean absolute error, its standard error over the molecules, and root mean
+    square error."""
+
+    mae: float
+    uncertainty: float
+    rmse: float
+
+    @classmethod
+    def of(cls, difference: Tensor) -> Errors:
+        """The errors of these differences, (M)."""
+        size = difference.abs()
+        spread = float(size.std(correction=0)) / max(len(size) - 1, 1) ** 0.5
+        return cls(float(size.mean()), spread, float(size.square().mean().sqrt()))
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,7 @@ class Predictions:
         referenced (bool): Whether references were subtracted.
         num_parameters (int): Size of the model.
         num_train (int): Number of training molecules.
+        source (str, optional): Where the molecules come from. (default: :obj:`""`)
         seconds (float, optional): Time of the training.
     """
 
@@ -43,29 +61,31 @@ class Predictions:
     referenced: bool
     num_parameters: int
     num_train: int
+    source: str = ""
     seconds: float | None = None
 
     @property
     def mae(self) -> float:
         """Mean absolute error of the model."""
-        return float((self.predicted - self.values).abs().mean())
+        return self.errors().mae
+
+    def errors(self) -> Errors:
+        """Errors of the model."""
+        return Errors.of(self.predicted - self.values)
+
+    def simple(self) -> dict[str, Errors]:
+        """Errors of the predictors that look at no geometry, by name."""
+        kind = "sum of element references" if self.referenced else "median"
+        return {
+            "mean of the training molecules": Errors.of(self.mean - self.values),
+            kind: Errors.of(self.offset - self.values),
+        }
 
     @property
-    def rmse(self) -> float:
-        """Root mean square error of the model."""
-        return float((self.predicted - self.values).square().mean().sqrt())
-
-    def simple(self) -> list[tuple[str, float, float]]:
-        """Name, MAE and RMSE of the predictors that look at no geometry."""
-        mean = torch.full_like(self.values, self.mean)
-        rows = [("mean of the training molecules", mean)]
-        name = "element references" if self.referenced else "median"
-        rows.append((f"{name} of the training molecules", self.offset))
-        errors = [(name, guess - self.values) for name, guess in rows]
-        return [
-            (name, float(e.abs().mean()), float(e.square().mean().sqrt()))
-            for name, e in errors
-        ]
+    def title(self) -> str:
+        """What was predicted for which molecules."""
+        where = f" of {self.source}" if self.source else ""
+        return f"{self.target.name}, {len(self.values)} test molecules{where}"
 
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes name, target and prediction, with the unit in the head."""
@@ -92,24 +112,20 @@ def error_table(results: Sequence[Predictions]) -> str:
     rows = [head]
     for r in sorted(results, key=lambda r: r.mae):
         time = "" if r.seconds is None else f"{r.seconds:.0f} s"
-        rows.append(
-            (r.model, _digits(r.mae), _digits(r.rmse), f"{r.num_parameters:,}", time)
-        )
-    for name, mae, rmse in first.simple():
-        rows.append((name, _digits(mae), _digits(rmse), "", ""))
+        rows.append((r.model, *_cells(r.errors()), f"{r.num_parameters:,}", time))
+    for name, errors in first.simple().items():
+        rows.append((name, *_cells(errors), "", ""))
     first_width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for name, *cells in rows:
         right = (cell.rjust(n) for cell, n in zip(cells, widths, strict=True))
         lines.append("  ".join([name.ljust(first_width), *right]).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
-    title = (
-        f"{first.target.name}, {len(first.values)} test molecules, trained on "
-        f"{first.num_train}"
-    )
-    return "\n".join([title, "", *lines])
+    return "\n".join([f"{first.title}, trained on {first.num_train}", "", *lines])
 
 
-def _digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
+def _cells(errors: Errors) -> tuple[str, str]:
+    """MAE with its standard error, and RMSE, to three digits of the MAE."""
+    digits = max(0, 2 - math.floor(math.log10(max(errors.mae, 1e-12))))
+    mae = f"{errors.mae:,.{digits}f} ± {errors.uncertainty:.{digits}f}"
+    return mae, f"{errors.rmse:,.{digits}f}"

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lieconv_pyg.nn.graph_net import GaussianBasis, GraphNet, atom_pairs
+from lieconv_pyg.nn.graph_net import GraphNet, atom_pairs
 
 
 def molecules():
@@ -27,14 +27,6 @@ def test_atom_pairs():
         [0, 1, 3, 3, 4, 4, 5, 5],
     ]
     assert atom_pairs(torch.tensor([0])).shape == (2, 0)
-
-
-def test_gaussian_basis():
-    basis = GaussianBasis(5.0, 6)
-    out = basis(torch.tensor([2.0, 2.5]))
-    assert out.shape == (2, 6)
-    assert out[0, 2] == 1
-    assert out[1, 2] == out[1, 3]
 
 
 def test_call_and_repr(network):

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 import torch_geometric.nn as pyg
+from torch_geometric.nn.models.schnet import GaussianSmearing
 
 from lieconv_pyg import LieConv
 from lieconv_pyg.groups import SE2, SE3, SO2, T, Trivial
@@ -52,6 +53,24 @@ def test_equivariance(group):
     out = conv(x, lifted, graph.edge_index)
     again = conv(x, moved, graph.edge_index)
     assert (out - again).abs().max() < 1e-10
+
+
+def test_radial_basis(group):
+    basis = GaussianSmearing(0.0, 2.0, 5)
+    conv, x, lifted, graph = make(group, radial_basis=basis)
+    assert conv.kernel.in_channels == conv.pair_dim + 5
+    out = conv(x, lifted, graph.edge_index, graph.edge_attr)
+    moved = transport(group, lifted)
+    assert (out - conv(x, moved, graph.edge_index)).abs().max() < 1e-10
+
+    plain = LieConv(3, 4, group).double().eval()
+    inputs = torch.cat([graph.edge_attr, basis(graph.distance)], dim=1)
+    plain.kernel, plain.lin = torch.nn.Identity(), conv.lin
+    with torch.no_grad():
+        kernel = conv.kernel(inputs)
+    plain.kernel.forward = lambda _: kernel
+    plain.kernel.lins = conv.kernel.lins
+    assert torch.equal(out, plain(x, lifted, graph.edge_index, graph.edge_attr))
 
 
 def test_a_layer_on_positions_is_not_equivariant():
@@ -302,6 +321,8 @@ def test_bad_input(change, error, match):
         (dict(num_kernel_channels=0), ValueError, "num_kernel_channels"),
         (dict(in_channels=0), ValueError, "in_channels"),
         (dict(norm="instance_norm"), ValueError, "norm"),
+        (dict(radial_basis=torch.nn.Flatten(0)), ValueError, "radial_basis"),
+        (dict(radial_basis=16), TypeError, "radial_basis"),
     ],
 )
 def test_bad_arguments(kwargs, error, match):

@@ -148,6 +148,28 @@ def test_pooling():
         assert with_empty[3:].eq(0).all()
 
 
+def test_attention_pooling(group):
+    x, pos, batch = make_points(group, (6, 1, 7))
+    lifts = {"num_lifts": num_lifts_of(group)}
+    model = make(group, pool="attention", **lifts)
+    assert (
+        equivariance_error(model, group, x, pos, batch, transport=True, **lifts) < 1e-10
+    )
+    out = model(x, pos, batch)
+    for example in range(3):
+        mine = batch == example
+        single = model(x[mine], pos[mine])
+        torch.testing.assert_close(out[example : example + 1], single)
+
+    # Equal weights make the mean.
+    mean = make(group, **lifts)
+    mean.load_state_dict(model.state_dict(), strict=False)
+    gate = model.attention.gate_nn
+    assert (out - mean(x, pos, batch)).abs().max() > 1e-3
+    gate.weight.data.zero_()
+    torch.testing.assert_close(model(x, pos, batch), mean(x, pos, batch))
+
+
 def test_extensive():
     """Far copies of an example add up, in sum pooling with a radius."""
     group = T(3)
@@ -340,7 +362,7 @@ def test_a_graph_that_was_built_before():
         (dict(lift="random"), "lift"),
         (dict(ratio=0.0), "ratio"),
         (dict(ratio=0.5, pool=None), "ratio"),
-        (dict(pool="max"), "pool"),
+        (dict(pool="max"), "'attention' or None"),
         (dict(num_layers=0), "num_layers"),
         (dict(envelope=True), "envelope"),
         (dict(k=3, fill=0.5), "k"),

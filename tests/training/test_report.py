@@ -28,24 +28,29 @@ def predictions():
         referenced=False,
         num_parameters=12345,
         num_train=10,
+        source="molecules.xyz",
         seconds=61.0,
     )
 
 
 def test_errors(predictions):
     assert predictions.mae == pytest.approx(0.5)
-    assert predictions.rmse == pytest.approx((1.25 / 3) ** 0.5)
-    mean, median = predictions.simple()
-    assert mean[:2] == ("mean of the training molecules", 2.0)
-    assert median[:2] == ("median of the training molecules", pytest.approx(5 / 3))
+    assert predictions.errors().rmse == pytest.approx((1.25 / 3) ** 0.5)
+    assert predictions.errors().uncertainty == pytest.approx((1 / 6 / 2) ** 0.5)
+    simple = predictions.simple()
+    assert simple["mean of the training molecules"].mae == 2.0
+    assert simple["median"].mae == pytest.approx(5 / 3)
 
 
 def test_table(predictions):
     lines = error_table([predictions]).splitlines()
-    assert lines[0] == "gap, 3 test molecules, trained on 10"
+    assert lines[0] == "gap, 3 test molecules of molecules.xyz, trained on 10"
     assert "MAE (eV)" in lines[2]
-    assert lines[4].split() == ["Model", "0.500", "0.645", "12,345", "61", "s"]
-    assert lines[5].split()[-2:] == ["2.00", "2.16"]
+    assert lines[4].split() == [
+        *["Model", "0.500", "±", "0.289", "0.645"],
+        *["12,345", "61", "s"],
+    ]
+    assert lines[5].split()[-4:] == ["2.00", "±", "0.58", "2.16"]
     assert max(map(len, lines)) < 100
 
 
@@ -60,7 +65,9 @@ def test_csv(predictions, tmp_path):
 def test_figures(predictions, tmp_path):
     parity_plot([predictions, predictions], tmp_path / "parity.png")
     history = [(i, 2.0 / i, 3.0 / i) for i in range(1, 6)]
-    learning_curve({"Model": history}, predictions.target, tmp_path / "c.png", 2.0)
+    learning_curve(
+        {"Model": history}, predictions.target, tmp_path / "c.png", {"m": 2.0}
+    )
     for name in ("parity.png", "c.png"):
         image = matplotlib.image.imread(tmp_path / name)
         assert image.shape[0] > 500 and image.shape[1] > 500
