@@ -205,11 +205,12 @@ class LieConv(MessagePassing):
             )
         if edge_attr is None:
             edge_attr = pair_coordinates(self.group, source, target, edge_index)
-        edge_attr = edge_attr.to(self.kernel.lins[0].weight.dtype)
+        dtype = self.kernel.lins[0].weight.dtype
+        inputs = edge_attr.to(dtype)
         if self.radial_basis is not None:
-            distance = self.group.distance(edge_attr)
-            edge_attr = torch.cat([edge_attr, self.radial_basis(distance)], dim=1)
-        kernel = self.kernel(edge_attr)
+            distance = self.group.distance(edge_attr).to(dtype)
+            inputs = torch.cat([inputs, self.radial_basis(distance)], dim=1)
+        kernel = self.kernel(inputs)
         weight, share = self._weights(edge_index[1], edge_weight, target, kernel)
         if weight is not None:
             kernel = kernel * weight

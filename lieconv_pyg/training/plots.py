@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from lieconv_pyg.datasets import Target
@@ -21,14 +22,14 @@ _STYLE: Any = {
 }
 
 
-def _axes() -> tuple[Any, Any]:
+def _figure(width: float) -> Any:
     """A figure on the Agg canvas, whatever backend is in use elsewhere."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 4.6), layout="constrained", dpi=150)
+    figure = Figure(figsize=(width, 4.6), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
 def _or_infinite(value: float) -> float:
@@ -36,24 +37,27 @@ def _or_infinite(value: float) -> float:
 
 
 def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None:
-    r"""Plots predictions over true values of the test molecules.
+    r"""Plots predictions over true values of the test molecules, a panel a model.
 
     Args:
         results (sequence of Predictions): One a model, for the same target.
         path (path): The PNG file to write.
     """
     import matplotlib
+    from matplotlib.ticker import MaxNLocator
 
+    target = results[0].target
+    values = [r.values for r in results] + [r.predicted for r in results]
+    low = min(float(v.min()) for v in values)
+    high = max(float(v.max()) for v in values)
+    margin = 0.04 * (high - low or 1.0)
+    span = (low - margin, high + margin)
+    few = len(results[0].values) < 300
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes()
-        values = [r.values for r in results] + [r.predicted for r in results]
-        low = min(float(v.min()) for v in values)
-        high = max(float(v.max()) for v in values)
-        margin = 0.04 * (high - low or 1.0)
-        span = (low - margin, high + margin)
-        axes.plot(span, span, color="0.6", linewidth=1, zorder=1)
-        few = len(results[0].values) < 300
-        for r, colour in zip(results, _COLOURS, strict=False):
+        figure = _figure(0.8 + 3.9 * len(results))
+        panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+        for r, axes, colour in zip(results, panels, cycle(_COLOURS), strict=False):
+            axes.plot(span, span, color="0.6", linewidth=1, zorder=1)
             axes.scatter(
                 r.values,
                 r.predicted,
@@ -61,19 +65,19 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
                 alpha=0.8 if few else 0.4,
                 color=colour,
                 linewidths=0,
-                label=f"{r.model}: MAE {r.mae:.3g} {r.target.unit}",
                 zorder=2,
             )
-        target = results[0].target
-        axes.set(
-            xlim=span,
-            ylim=span,
-            aspect="equal",
-            xlabel=f"true {target.label}",
-            ylabel=f"predicted {target.label}",
-        )
-        title = results[0].title
-        figure.legend(loc="outside upper center", fontsize=9, title=title)
+            axes.set(
+                xlim=span,
+                ylim=span,
+                aspect="equal",
+                xlabel=f"true {target.label}",
+                title=f"{r.model}: MAE {r.mae:.3g} {target.unit}",
+            )
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+        panels[0].set_ylabel(f"predicted {target.label}")
+        figure.suptitle(results[0].title, fontsize=11)
         figure.savefig(path)
 
 
@@ -98,8 +102,11 @@ def learning_curve(
     from matplotlib.ticker import LogLocator, NullFormatter
 
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes()
-        for (model, rows), colour in zip(histories.items(), _COLOURS, strict=False):
+        figure = _figure(5.4)
+        axes = figure.add_subplot()
+        for (model, rows), colour in zip(
+            histories.items(), cycle(_COLOURS), strict=False
+        ):
             epochs, training, validation = zip(*rows, strict=True)
             axes.plot(epochs, training, color=colour, linewidth=1, ls=":")
             axes.plot(epochs, validation, color=colour, linewidth=1.6, label=model)

@@ -193,7 +193,8 @@ def test_scale_bias():
 
 
 def test_compile_and_export(group):
-    conv, x, lifted, graph = make(group, dtype=torch.float)
+    basis = GaussianSmearing(0.0, 2.0, 5)
+    conv, x, lifted, graph = make(group, dtype=torch.float, radial_basis=basis)
     expected = conv(x, lifted, graph.edge_index)
     compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
     out = compiled(x, lifted, graph.edge_index)
