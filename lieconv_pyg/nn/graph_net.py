@@ -1,3 +1,4 @@
+import math
 from typing import Optional
 
 import torch
@@ -100,7 +101,7 @@ class GraphNet(torch.nn.Module):
             (default: :obj:`None`)
         num_basis (int, optional): Number of Gaussians. (default: :obj:`50`)
         basis_stop (float, optional): The last Gaussian's centre.
-            (default: :obj:`cutoff`, or 10 without one)
+            (default: :obj:`10.0`)
         pool (str, optional): :obj:`"mean"` of the atoms' outputs, or :obj:`"sum"`,
             for extensive targets. (default: :obj:`"mean"`)
 
@@ -120,7 +121,7 @@ class GraphNet(torch.nn.Module):
         num_layers: int = 4,
         cutoff: Optional[float] = None,
         num_basis: int = 50,
-        basis_stop: Optional[float] = None,
+        basis_stop: float = 10.0,
         pool: str = "mean",
     ):
         super().__init__()
@@ -133,11 +134,13 @@ class GraphNet(torch.nn.Module):
             )
         if cutoff is not None and not cutoff > 0:
             raise ValueError(f"'cutoff' must be positive or None (got {cutoff})")
+        if not 0 < basis_stop < math.inf:
+            raise ValueError(f"'basis_stop' must be positive (got {basis_stop})")
         self.num_layers = num_layers
         self.cutoff = cutoff
         self.pool = pool
         self.embedding = torch.nn.Embedding(119, hidden_channels, padding_idx=0)
-        self.basis = GaussianSmearing(0.0, basis_stop or cutoff or 10.0, num_basis)
+        self.basis = GaussianSmearing(0.0, basis_stop, num_basis)
         self.lin_edge = torch.nn.Linear(num_basis, hidden_channels)
         self.first = torch.nn.Parameter(torch.empty(1, hidden_channels))
         self.layers = torch.nn.ModuleList(

@@ -1,4 +1,6 @@
+import copy
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Optional
 
 import torch
@@ -46,14 +48,24 @@ def _width(radial_basis: Optional[torch.nn.Module]) -> int:
             "'radial_basis' must be a module such as PyG's 'GaussianSmearing(0.0, "
             f"radius, 16)' (got '{type(radial_basis).__name__}')"
         )
-    with torch.no_grad():
-        out = radial_basis(torch.zeros(2))
-    if out.dim() != 2 or out.size(0) != 2:
+    like = next(chain(radial_basis.parameters(), radial_basis.buffers()), torch.ones(1))
+    probe = copy.deepcopy(radial_basis).eval()
+    try:
+        with torch.no_grad():
+            out = probe(like.new_zeros(2))
+        num_edges, width = out.shape
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            "'radial_basis' must turn distances of shape (E) into (E, K) (got "
-            f"{tuple(out.shape)} for 2 distances)"
+            "'radial_basis' must turn distances of shape (E) into (E, K); for 2 "
+            f"distances it gives: {error}"
+        ) from error
+    if num_edges != 2 or not bool(out.isfinite().all()):
+        raise ValueError(
+            "'radial_basis' must turn distances of shape (E) into (E, K), finite at "
+            "the distance 0 too, which every point has to itself (PyG's "
+            "'BesselBasisLayer' is not: take 'GaussianSmearing')"
         )
-    return int(out.size(1))
+    return int(width)
 
 
 class LieConv(MessagePassing):
@@ -84,7 +96,9 @@ class LieConv(MessagePassing):
         radial_basis (torch.nn.Module, optional): Expands the group distance of a
             pair, :math:`(E) \to (E, K)`, into further inputs of the kernel MLP, which
             then tells distances apart more finely; for example PyG's
-            :obj:`GaussianSmearing(0.0, radius, 16)`. (default: :obj:`None`)
+            :obj:`GaussianSmearing(0.0, radius, 16)`. It must be smooth at 0, where
+            every point is from itself. Its settings are not in the state_dict.
+            (default: :obj:`None`)
         aggr (str, optional): :obj:`"mean"` for the Monte Carlo estimate of the
             integral over the neighbourhood, or :obj:`"add"`. (default: :obj:`"mean"`)
         act (str or Callable, optional): Activation of the kernel MLP.
@@ -209,7 +223,8 @@ class LieConv(MessagePassing):
         inputs = edge_attr.to(dtype)
         if self.radial_basis is not None:
             distance = self.group.distance(edge_attr).to(dtype)
-            inputs = torch.cat([inputs, self.radial_basis(distance)], dim=1)
+            radial = self.radial_basis(distance).to(dtype)
+            inputs = torch.cat([inputs, radial], dim=1)
         kernel = self.kernel(inputs)
         weight, share = self._weights(edge_index[1], edge_weight, target, kernel)
         if weight is not None:

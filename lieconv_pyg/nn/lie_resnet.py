@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -88,7 +89,7 @@ class LieResNet(torch.nn.Module):
             :func:`~lieconv_pyg.neighbors.available_backends`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr`, :obj:`num_kernel_channels` or :obj:`radial_basis`
-            (one for all layers).
+            (a copy of it, shared by all layers).
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
@@ -162,6 +163,8 @@ class LieResNet(torch.nn.Module):
             self.graph_of.append(len(self.neighborhoods) - 1)
             before = settings
 
+        if "radial_basis" in kwargs:
+            kwargs["radial_basis"] = copy.deepcopy(kwargs["radial_basis"])
         widths = per_layer("hidden_channels", hidden_channels, num_layers + 1)
         self.lin_in = Linear(in_channels, widths[0])
         self.blocks = torch.nn.ModuleList(
@@ -353,7 +356,9 @@ class LieResNet(torch.nn.Module):
         if batch_size is None:
             batch_size = int(lifted.batch[-1]) + 1
         if self.attention is not None:
-            return self.lin_out(self.attention(h, last.batch, dim_size=batch_size))
+            out = self.lin_out(self.attention(h, last.batch, dim_size=batch_size))
+            there = out.new_zeros(batch_size, 1).index_fill(0, last.batch, 1)
+            return out * there  # an empty example has 0, as in the mean
         out = self.lin_out(h)
         if self.pool is None:
             return scatter(out, last.point, 0, num_points, reduce="mean")

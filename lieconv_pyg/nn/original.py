@@ -139,7 +139,8 @@ def _check(net: LieResNet, loaded: dict[str, Tensor]) -> None:
             raise ValueError(
                 f"the checkpoint does not fit the model: it {what} {names[:4]}"
                 + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-                + "; compare 'num_layers', 'hidden_channels', 'group' and 'norm'"
+                + "; compare 'num_layers', 'hidden_channels', 'group' and "
+                "'norm', and leave out 'radial_basis' and pool='attention'"
             )
 
 

@@ -6,7 +6,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from textwrap import fill
 from typing import Any
+
+import torch
 
 from lieconv_pyg.datasets import Target
 from lieconv_pyg.training.results import Predictions
@@ -47,9 +50,9 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
     from matplotlib.ticker import MaxNLocator
 
     target = results[0].target
-    values = [r.values for r in results] + [r.predicted for r in results]
-    low = min(float(v.min()) for v in values)
-    high = max(float(v.max()) for v in values)
+    values = torch.cat([v for r in results for v in (r.values, r.predicted)])
+    values = values[values.isfinite()]  # true values always are
+    low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low or 1.0)
     span = (low - margin, high + margin)
     few = len(results[0].values) < 300
@@ -77,7 +80,7 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.yaxis.set_major_locator(MaxNLocator(5))
         panels[0].set_ylabel(f"predicted {target.label}")
-        figure.suptitle(results[0].title, fontsize=11)
+        figure.suptitle(fill(results[0].title, 60), fontsize=11)
         figure.savefig(path)
 
 
@@ -88,7 +91,7 @@ def learning_curve(
     simple: Mapping[str, float] | None = None,
 ) -> None:
     r"""Plots training and validation error over the epochs, with a dot where the
-    validation error is smallest: the epoch whose checkpoint is tested.
+    validation error is smallest.
 
     Args:
         histories (mapping): For each model its rows (epoch, training MAE,
@@ -99,7 +102,7 @@ def learning_curve(
             line each.
     """
     import matplotlib
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     with matplotlib.rc_context(_STYLE):
         figure = _figure(5.4)
@@ -107,15 +110,21 @@ def learning_curve(
         for (model, rows), colour in zip(
             histories.items(), cycle(_COLOURS), strict=False
         ):
+            if not rows:
+                continue
             epochs, training, validation = zip(*rows, strict=True)
-            axes.plot(epochs, training, color=colour, linewidth=1, ls=":")
+            one = "." if len(rows) == 1 else None
+            axes.plot(epochs, training, color=colour, linewidth=1, ls=":", marker=one)
             axes.plot(epochs, validation, color=colour, linewidth=1.6, label=model)
             best = min(range(len(rows)), key=lambda i: _or_infinite(validation[i]))
             axes.plot(epochs[best], validation[best], "o", color=colour, markersize=5)
         axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training (dotted)")
-        for (name, error), grey in zip((simple or {}).items(), _GREYS, strict=False):
+        for (name, error), grey in zip(
+            (simple or {}).items(), cycle(_GREYS), strict=False
+        ):
             label = f"{name} (test)"
             axes.axhline(error, color=grey, linewidth=1, ls="--", label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")

@@ -16,8 +16,8 @@ from lieconv_pyg.datasets import Target
 
 
 class Errors(NamedTuple):
-    """Mean absolute error, its standard error over the molecules, and root mean
-    square error."""
+    """Mean absolute error, its standard error over the molecules (NaN for a single
+    one), and root mean square error."""
 
     mae: float
     uncertainty: float
@@ -27,7 +27,7 @@ class Errors(NamedTuple):
     def of(cls, difference: Tensor) -> Errors:
         """The errors of these differences, (M)."""
         size = difference.abs()
-        spread = float(size.std(correction=0)) / max(len(size) - 1, 1) ** 0.5
+        spread = float(size.std()) / len(size) ** 0.5 if len(size) > 1 else math.nan
         return cls(float(size.mean()), spread, float(size.square().mean().sqrt()))
 
 
@@ -75,10 +75,10 @@ class Predictions:
 
     def simple(self) -> dict[str, Errors]:
         """Errors of the predictors that look at no geometry, by name."""
-        kind = "sum of element references" if self.referenced else "median"
+        kind = "element references" if self.referenced else "median"
         return {
             "mean of the training molecules": Errors.of(self.mean - self.values),
-            kind: Errors.of(self.offset - self.values),
+            f"{kind} of the training molecules": Errors.of(self.offset - self.values),
         }
 
     @property
@@ -126,6 +126,8 @@ def error_table(results: Sequence[Predictions]) -> str:
 
 def _cells(errors: Errors) -> tuple[str, str]:
     """MAE with its standard error, and RMSE, to three digits of the MAE."""
-    digits = max(0, 2 - math.floor(math.log10(max(errors.mae, 1e-12))))
-    mae = f"{errors.mae:,.{digits}f} ± {errors.uncertainty:.{digits}f}"
-    return mae, f"{errors.rmse:,.{digits}f}"
+    digits = 2
+    if math.isfinite(errors.mae) and errors.mae > 0:
+        digits = min(max(0, 2 - math.floor(math.log10(errors.mae))), 9)
+    mae, spread, rmse = (f"{value:,.{digits}f}" for value in errors)
+    return mae if math.isnan(errors.uncertainty) else f"{mae} ± {spread}", rmse

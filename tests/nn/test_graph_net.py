@@ -77,6 +77,7 @@ def test_single_atoms_train():
         ({"pool": "max"}, "pool"),
         ({"hidden_channels": 0}, "hidden_channels"),
         ({"cutoff": -1.0}, "cutoff"),
+        ({"basis_stop": 0.0}, "basis_stop"),
     ],
 )
 def test_bad_arguments(settings, message):

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 import torch_geometric.nn as pyg
+from torch_geometric.nn.models.dimenet import BesselBasisLayer
 from torch_geometric.nn.models.schnet import GaussianSmearing
 
 from lieconv_pyg import LieConv
@@ -323,6 +324,8 @@ def test_bad_input(change, error, match):
         (dict(in_channels=0), ValueError, "in_channels"),
         (dict(norm="instance_norm"), ValueError, "norm"),
         (dict(radial_basis=torch.nn.Flatten(0)), ValueError, "radial_basis"),
+        (dict(radial_basis=torch.nn.Linear(1, 3)), ValueError, "radial_basis"),
+        (dict(radial_basis=BesselBasisLayer(3)), ValueError, "'GaussianSmearing'"),
         (dict(radial_basis=16), TypeError, "radial_basis"),
     ],
 )

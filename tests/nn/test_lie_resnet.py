@@ -161,6 +161,10 @@ def test_attention_pooling(group):
         single = model(x[mine], pos[mine])
         torch.testing.assert_close(out[example : example + 1], single)
 
+    with_gap = model(x, pos, 2 * batch, batch_size=6)
+    torch.testing.assert_close(with_gap[::2], out)
+    assert with_gap[1::2].eq(0).all()
+
     # Equal weights make the mean.
     mean = make(group, **lifts)
     mean.load_state_dict(model.state_dict(), strict=False)
@@ -168,6 +172,19 @@ def test_attention_pooling(group):
     assert (out - mean(x, pos, batch)).abs().max() > 1e-3
     gate.weight.data.zero_()
     torch.testing.assert_close(model(x, pos, batch), mean(x, pos, batch))
+
+
+def test_each_network_has_its_own_radial_basis():
+    basis = torch.nn.Sequential(torch.nn.Unflatten(0, (-1, 1)), torch.nn.Linear(1, 4))
+    before = basis[1].weight.clone()
+    first = make(T(3), radial_basis=basis)
+    x, pos, batch = make_points(T(3))
+    out = first(x, pos, batch)
+    make(T(3), radial_basis=basis).double()
+    assert torch.equal(basis[1].weight, before)
+    assert torch.equal(first(x, pos, batch), out)
+    first.train()(x, pos, batch).sum().backward()
+    assert first.blocks[0].conv.radial_basis[1].weight.grad.abs().max() > 0
 
 
 def test_extensive():

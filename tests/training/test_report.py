@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import matplotlib.image
 import pytest
@@ -39,7 +40,7 @@ def test_errors(predictions):
     assert predictions.errors().uncertainty == pytest.approx((1 / 6 / 2) ** 0.5)
     simple = predictions.simple()
     assert simple["mean of the training molecules"].mae == 2.0
-    assert simple["median"].mae == pytest.approx(5 / 3)
+    assert simple["median of the training molecules"].mae == pytest.approx(5 / 3)
 
 
 def test_table(predictions):
@@ -54,6 +55,31 @@ def test_table(predictions):
     assert max(map(len, lines)) < 100
 
 
+@pytest.mark.parametrize(
+    ("errors", "cells"),
+    [
+        ([0.0, 0.0], ["0.00", "±", "0.00", "0.00"]),
+        ([0.25], ["0.250", "0.250"]),
+        ([1e5, 3e5], ["200,000", "±", "100,000", "223,607"]),
+        ([float("nan"), 1.0], ["nan", "nan"]),
+        ([float("inf"), 1.0], ["inf", "inf"]),
+    ],
+)
+def test_odd_errors(predictions, errors, cells, tmp_path):
+    values = torch.zeros(len(errors)).double()
+    odd = dataclasses.replace(
+        predictions,
+        values=values,
+        offset=values,
+        predicted=torch.tensor(errors).double(),
+        seconds=None,
+    )
+    line = error_table([odd]).splitlines()[4]
+    assert line.split() == ["Model", *cells, "12,345"]
+    parity_plot([odd], tmp_path / "parity.png")
+    assert (tmp_path / "parity.png").exists()
+
+
 def test_csv(predictions, tmp_path):
     predictions.write_csv(tmp_path / "p.csv")
     with (tmp_path / "p.csv").open(newline="") as file:
@@ -65,9 +91,10 @@ def test_csv(predictions, tmp_path):
 def test_figures(predictions, tmp_path):
     parity_plot([predictions, predictions], tmp_path / "parity.png")
     history = [(i, 2.0 / i, 3.0 / i) for i in range(1, 6)]
-    learning_curve(
-        {"Model": history}, predictions.target, tmp_path / "c.png", {"m": 2.0}
-    )
+    history[2] = (3, float("nan"), float("nan"))
+    histories = {"Model": history, "none": [], "one": history[:1], "nan": [history[2]]}
+    simple = {"m": 2.0}
+    learning_curve(histories, predictions.target, tmp_path / "c.png", simple)
     for name in ("parity.png", "c.png"):
         image = matplotlib.image.imread(tmp_path / name)
         assert image.shape[0] > 500 and image.shape[1] > 500
