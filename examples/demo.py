@@ -4,7 +4,7 @@
 
 Where QM9 is on disk (--qm9, else $LIECONV_QM9_ROOT, else data/QM9) both networks learn
 the HOMO energy of 2,000 of its molecules. Else they learn the zero-point vibrational
-energy of the 148 molecules of the G2 set, which come with ASE, in about two minutes.
+energy of the 148 molecules of the G2 set, which come with ASE, in about a minute.
 Nothing is downloaded. Each network is trained by what `lieconv fit` runs.
 """
 

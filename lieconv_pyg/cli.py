@@ -79,8 +79,10 @@ class _SaveConfig(SaveConfigCallback):
         """Writes ``config.yaml``."""
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        config = self.config.clone()
+        config.ckpt_path = None  # the run that was resumed, not this one's beginning
         self.parser.save(
-            self.config,
+            config,
             str(folder / self.config_filename),
             skip_none=False,
             overwrite=True,
@@ -315,9 +317,17 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lieconv: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lieconv: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
+    except SystemExit as stop:
+        if stop.code != 1:
+            raise
+        return _interrupted()  # Lightning's way to say so
     return 0
+
+
+def _interrupted() -> int:
+    print("lieconv: interrupted; --ckpt_path goes on from last.ckpt", file=sys.stderr)
+    return 130
 
 
 def one_line(message: str) -> str:

@@ -81,6 +81,9 @@ class LieResNet(torch.nn.Module):
             (default: :obj:`"mean"`)
         envelope (optional): Smooth end of the neighbourhood, see
             :class:`~lieconv_pyg.nn.GroupNeighborhood`. (default: :obj:`None`)
+        radial_basis (torch.nn.Module, optional): As for
+            :class:`~lieconv_pyg.nn.LieConv`; all blocks share a copy of it.
+            (default: :obj:`None`)
         act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
         norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`; leave it out
             for dynamical systems. (default: :obj:`"batch_norm"`)
@@ -88,8 +91,7 @@ class LieResNet(torch.nn.Module):
         backend (str, optional): The neighbour search. (default: the first of
             :func:`~lieconv_pyg.neighbors.available_backends`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
-            such as :obj:`aggr`, :obj:`num_kernel_channels` or :obj:`radial_basis`
-            (a copy of it, shared by all layers).
+            such as :obj:`aggr` or :obj:`num_kernel_channels`.
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
@@ -114,6 +116,7 @@ class LieResNet(torch.nn.Module):
         ratio: float | Sequence[float] = 1.0,
         pool: Optional[str] = "mean",
         envelope: Envelope = None,
+        radial_basis: Optional[torch.nn.Module] = None,
         act: str | Callable | None = "silu",
         norm: Optional[str] = "batch_norm",
         seed: int = 0,
@@ -163,12 +166,13 @@ class LieResNet(torch.nn.Module):
             self.graph_of.append(len(self.neighborhoods) - 1)
             before = settings
 
-        if "radial_basis" in kwargs:
-            kwargs["radial_basis"] = copy.deepcopy(kwargs["radial_basis"])
+        basis = copy.deepcopy(radial_basis)
         widths = per_layer("hidden_channels", hidden_channels, num_layers + 1)
         self.lin_in = Linear(in_channels, widths[0])
         self.blocks = torch.nn.ModuleList(
-            BottleneckBlock(*pair, group, act=act, norm=norm, **kwargs)
+            BottleneckBlock(
+                *pair, group, radial_basis=basis, act=act, norm=norm, **kwargs
+            )
             for pair in pairwise(widths)
         )
         self.norm = make_norm(norm, widths[-1])

@@ -16,6 +16,7 @@ from lieconv_pyg.training.results import Predictions
 
 _COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0")
 _GREYS = ("0.45", "0.7")
+_TIGHT: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 _STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -81,7 +82,7 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
             axes.yaxis.set_major_locator(MaxNLocator(5))
         panels[0].set_ylabel(f"predicted {target.label}")
         figure.suptitle(fill(results[0].title, 60), fontsize=11)
-        figure.savefig(path)
+        figure.savefig(path, **_TIGHT)
 
 
 def learning_curve(
@@ -99,7 +100,7 @@ def learning_curve(
         target (Target): What was predicted.
         path (path): The PNG file to write.
         simple (mapping, optional): Test MAE of simple predictors by name, a dashed
-            line each.
+            line each; those within 1% of one before are left out.
     """
     import matplotlib
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -118,12 +119,17 @@ def learning_curve(
             axes.plot(epochs, validation, color=colour, linewidth=1.6, label=model)
             best = min(range(len(rows)), key=lambda i: _or_infinite(validation[i]))
             axes.plot(epochs[best], validation[best], "o", color=colour, markersize=5)
-        axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training (dotted)")
-        for (name, error), grey in zip(
-            (simple or {}).items(), cycle(_GREYS), strict=False
-        ):
+        axes.plot([], [], color="0.4", linewidth=1.6, label="validation")
+        axes.plot([], [], "o", color="0.4", markersize=5, label="best epoch")
+        axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training")
+        drawn: list[float] = []
+        for name, error in (simple or {}).items():
+            if any(abs(error - other) < 0.01 * other for other in drawn):
+                continue
+            grey = _GREYS[len(drawn) % len(_GREYS)]
             label = f"{name} (test)"
             axes.axhline(error, color=grey, linewidth=1, ls="--", label=label)
+            drawn.append(error)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -132,4 +138,4 @@ def learning_curve(
         unit = f" ({target.unit})" if target.unit else ""
         axes.set(xlabel="epoch", ylabel=f"mean absolute error of {target.name}{unit}")
         figure.legend(loc="outside upper center", ncols=2, fontsize=9)
-        figure.savefig(path)
+        figure.savefig(path, **_TIGHT)
