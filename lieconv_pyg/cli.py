@@ -34,6 +34,7 @@ from lieconv_pyg.training import (
     MoleculeDataModule,
     MoleculeModule,
     Predictions,
+    RandomState,
     RunProgress,
     RunReport,
     error_table,
@@ -199,7 +200,7 @@ class LieConvCLI(LightningCLI):
         trial = bool(config.get("fast_dev_run"))
         self.report = RunReport(self.folder if fit and not trial else None)
         self.progress = RunProgress()
-        callbacks: list[Any] = [self.report]
+        callbacks: list[Any] = [self.report, RandomState()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(self.progress)
         if fit and not trial and config.get("enable_checkpointing") is not False:

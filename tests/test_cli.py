@@ -100,6 +100,29 @@ def test_resume_continues():
     assert [row[0] for row in two.history] == [1, 2]
 
 
+def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch):
+    lieconv = ["--model.network=lieconv_pyg.nn.MoleculeLieResNet"]
+    lieconv += ["--model.network.init_args.group.class_path=lieconv_pyg.groups.SE3"]
+    lieconv += ["--model.network.init_args.species=[1,3,4,5,6,7,8,9,11,13,14,15,16,17]"]
+    lieconv += ["--model.network.init_args.hidden_channels=8"]
+    lieconv += ["--model.network.init_args.num_neighbors=4"]
+    args = [*TINY[:4], *lieconv, *TINY[-2:], "--trainer.max_epochs=4"]
+    whole = fit([*args, "--output=whole"])
+
+    def stop(module):
+        if module.current_epoch == 2:
+            raise InterruptedError
+
+    monkeypatch.setattr(MoleculeModule, "on_train_epoch_start", stop)
+    with pytest.raises(InterruptedError):
+        fit([*args, "--output=run"])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    resumed = fit([*args, "--output=run", "--ckpt_path=run/checkpoints/last.ckpt"])
+    assert resumed.history == whole.history
+    assert torch.equal(resumed.predictions.predicted, whole.predictions.predicted)
+
+
 def test_default_folder(tmp_path):
     fit([*TINY, "--trainer.max_epochs=1"], table=False)
     (folder,) = (tmp_path / "runs").iterdir()

@@ -5,6 +5,7 @@ from lieconv_pyg.training.module import MoleculeModule
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.progress import RunProgress
 from lieconv_pyg.training.quiet import quiet
+from lieconv_pyg.training.random_state import RandomState
 from lieconv_pyg.training.report import RunReport
 from lieconv_pyg.training.results import Predictions, error_table
 from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
@@ -13,6 +14,7 @@ __all__ = [
     "MoleculeDataModule",
     "MoleculeModule",
     "Predictions",
+    "RandomState",
     "RunProgress",
     "RunReport",
     "error_table",
