@@ -32,11 +32,11 @@ def parse_args() -> argparse.Namespace:
 
 def run_args(args: argparse.Namespace) -> list[str]:
     """What both trainings have in common."""
-    if args.qm9 is not None and not qm9_on_disk(args.qm9):
-        sys.exit(f"demo: error: --qm9: PyG's QM9 is not in the folder {args.qm9}")
-    if args.qm9 is not None or qm9_on_disk():
+    if qm9_on_disk(args.qm9):
         config = CONFIGS / "qm9_homo_2000.yaml"
-        common = [f"--config={config}", f"--data.root={args.qm9 or qm9_root()}"]
+        common = [f"--config={config}", f"--data.root={qm9_root(args.qm9)}"]
+    elif args.qm9 is not None:
+        sys.exit(f"demo: error: --qm9: PyG's QM9 is not in the folder {args.qm9}")
     else:
         common = [f"--config={CONFIGS / 'demo.yaml'}"]
     if args.epochs is not None:
@@ -63,11 +63,10 @@ def main() -> None:
     both = [lieconv.predictions, graph_net.predictions]
     parity, curve = folder / "parity.png", folder / "learning_curve.png"
     parity_plot(both, parity)
-    simple = {name: errors.mae for name, errors in both[0].simple().items()}
     histories = {
         p.model: run.history for p, run in zip(both, (lieconv, graph_net), strict=True)
     }
-    learning_curve(histories, lieconv.target, curve, simple)
+    learning_curve(histories, lieconv.target, curve, both[0].simple())
     print(f"\n{error_table(both)}\n")
     print(f"parity plot      {parity}")
     print(f"learning curve   {curve}")

@@ -190,6 +190,15 @@ def test_errors_are_one_line_and_leave_nothing(args, message, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interrupted(monkeypatch, capsys):
+    def stop(module):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MoleculeModule, "on_train_epoch_start", stop)
+    assert main(["fit", *TINY, "--output=run"]) == 130
+    assert "lieconv: interrupted" in capsys.readouterr().err
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

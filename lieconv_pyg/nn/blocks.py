@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import Linear
+from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
 
 from lieconv_pyg.groups import LieGroup
@@ -78,9 +79,7 @@ class BottleneckBlock(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         for module in self.children():
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
+            reset(module)
 
     def forward(
         self,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import Linear
 from torch_geometric.nn.aggr import AttentionalAggregation
+from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver
 from torch_geometric.utils import scatter
 
@@ -185,16 +186,8 @@ class LieResNet(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for module in (
-            self.lin_in,
-            *self.blocks,
-            self.norm,
-            self.lin_out,
-            self.attention,
-        ):
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        for module in self.children():
+            reset(module)
 
     @torch.no_grad()
     def calibrate(self, pos: Tensor, batch: Optional[Tensor] = None) -> None:
@@ -357,16 +350,15 @@ class LieResNet(torch.nn.Module):
         batch_size: Optional[int],
     ) -> Tensor:
         """From features of lifted points to outputs of points or examples."""
+        if self.pool is None:
+            return scatter(self.lin_out(h), last.point, 0, num_points, reduce="mean")
         if batch_size is None:
             batch_size = int(lifted.batch[-1]) + 1
         if self.attention is not None:
             out = self.lin_out(self.attention(h, last.batch, dim_size=batch_size))
             there = out.new_zeros(batch_size, 1).index_fill(0, last.batch, 1)
             return out * there  # an empty example has 0, as in the mean
-        out = self.lin_out(h)
-        if self.pool is None:
-            return scatter(out, last.point, 0, num_points, reduce="mean")
-        out = scatter(out, last.batch, 0, batch_size, reduce="mean")
+        out = scatter(self.lin_out(h), last.batch, 0, batch_size, reduce="mean")
         if self.pool == "sum":
             example = last.batch.new_zeros(num_points)
             example = example.index_copy(0, lifted.point, lifted.batch)

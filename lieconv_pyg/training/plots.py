@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lieconv_pyg.datasets import Target
-from lieconv_pyg.training.results import Predictions
+from lieconv_pyg.training.results import Errors, Predictions
 
 _COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0")
 _GREYS = ("0.45", "0.7")
@@ -89,7 +89,7 @@ def learning_curve(
     histories: Mapping[str, Sequence[tuple[float, float, float]]],
     target: Target,
     path: str | os.PathLike,
-    simple: Mapping[str, float] | None = None,
+    simple: Mapping[str, Errors] | None = None,
 ) -> None:
     r"""Plots training and validation error over the epochs, with a dot where the
     validation error is smallest.
@@ -99,7 +99,7 @@ def learning_curve(
             validation MAE), in the target's unit.
         target (Target): What was predicted.
         path (path): The PNG file to write.
-        simple (mapping, optional): Test MAE of simple predictors by name, a dashed
+        simple (mapping, optional): Test errors of simple predictors by name, a dashed
             line each; those within 1% of one before are left out.
     """
     import matplotlib
@@ -123,7 +123,7 @@ def learning_curve(
         axes.plot([], [], "o", color="0.4", markersize=5, label="best epoch")
         axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training")
         drawn: list[float] = []
-        for name, error in (simple or {}).items():
+        for name, (error, *_) in (simple or {}).items():
             if any(abs(error - other) < 0.01 * other for other in drawn):
                 continue
             grey = _GREYS[len(drawn) % len(_GREYS)]

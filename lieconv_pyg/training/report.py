@@ -108,5 +108,5 @@ class RunReport(Callback):
                 {predictions.model: self.history},
                 predictions.target,
                 self.files[2],
-                {name: errors.mae for name, errors in predictions.simple().items()},
+                predictions.simple(),
             )

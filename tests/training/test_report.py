@@ -14,6 +14,7 @@ from lieconv_pyg.training import (
     parity_plot,
 )
 from lieconv_pyg.training.report import model_name
+from lieconv_pyg.training.results import Errors
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_figures(predictions, tmp_path):
     history = [(i, 2.0 / i, 3.0 / i) for i in range(1, 6)]
     history[2] = (3, float("nan"), float("nan"))
     histories = {"Model": history, "none": [], "one": history[:1], "nan": [history[2]]}
-    simple = {"m": 2.0}
+    simple = {"m": Errors(2.0, 0.1, 3.0)}
     learning_curve(histories, predictions.target, tmp_path / "c.png", simple)
     for name in ("parity.png", "c.png"):
         image = matplotlib.image.imread(tmp_path / name)
