@@ -1,6 +1,7 @@
 r"""Layers and networks."""
 
 from lieconv_pyg.nn.blocks import BottleneckBlock
+from lieconv_pyg.nn.egnn import EGNN, EGNNConv
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
@@ -9,7 +10,9 @@ from lieconv_pyg.nn.molecules import MoleculeLieResNet
 from lieconv_pyg.nn.original import load_original_state_dict
 
 __all__ = [
+    "EGNN",
     "BottleneckBlock",
+    "EGNNConv",
     "GroupNeighborhood",
     "LieConv",
     "LieResNet",
