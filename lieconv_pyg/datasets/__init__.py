@@ -1,9 +1,11 @@
-r"""Molecules to train on: QM9, ASE's G2 set, and any file that ASE reads."""
+r"""Molecules to train on: QM9, ASE's G2 set, molecular dynamics, and any file that ASE
+reads; and structures in and out."""
 
 from lieconv_pyg.datasets.ase_atoms import from_atoms
 from lieconv_pyg.datasets.ase_file import load_ase_file
 from lieconv_pyg.datasets.g2 import G2_TARGETS, load_g2
 from lieconv_pyg.datasets.load import load_molecules
+from lieconv_pyg.datasets.md_file import load_md_file
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.qm9 import (
     load_qm9,
@@ -18,12 +20,20 @@ from lieconv_pyg.datasets.statistics import (
     fit_references,
     target_statistics,
 )
+from lieconv_pyg.datasets.structure_writer import write_structures
+from lieconv_pyg.datasets.structures import read_structures, structures_data
 from lieconv_pyg.datasets.targets import (
     QM9_TARGETS,
     QM9Target,
     Target,
     find_name,
     qm9_target,
+)
+from lieconv_pyg.datasets.units import (
+    dipole_factor,
+    energy_factor,
+    is_dipole,
+    is_energy,
 )
 
 __all__ = [
@@ -34,12 +44,17 @@ __all__ = [
     "Statistics",
     "Target",
     "choose_references",
+    "dipole_factor",
+    "energy_factor",
     "find_name",
     "fit_references",
     "from_atoms",
+    "is_dipole",
+    "is_energy",
     "limit_split",
     "load_ase_file",
     "load_g2",
+    "load_md_file",
     "load_molecules",
     "load_qm9",
     "qm9_on_disk",
@@ -48,5 +63,8 @@ __all__ = [
     "qm9_split",
     "qm9_target",
     "random_split",
+    "read_structures",
+    "structures_data",
     "target_statistics",
+    "write_structures",
 ]

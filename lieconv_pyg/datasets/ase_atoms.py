@@ -23,12 +23,27 @@ def require_ase() -> None:
         )
 
 
+def warn_of_periodic(atoms: Sequence[Any], source: str = "") -> None:
+    """Warns where structures are periodic: their images are not looked at."""
+    periodic = sum(bool(a.pbc.any()) for a in atoms)
+    if periodic:
+        where = f" in {source}" if source else ""
+        warnings.warn(
+            f"{periodic} of the {len(atoms)} structures{where} are periodic. They "
+            "are treated as isolated molecules: atoms do not see neighbours across "
+            "the cell's faces. Set pbc to False in the file if that is meant",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def from_atoms(
     atoms: Sequence[Any],
     y: Tensor,
     names: Sequence[str],
     target: Target,
     source: str = "",
+    forces: Sequence[Any] | None = None,
 ) -> Molecules:
     r"""Puts ASE's atoms together.
 
@@ -41,6 +56,8 @@ def from_atoms(
         names (sequence of str): A name for each.
         target (Target): What :obj:`y` is.
         source (str, optional): Where they come from, for messages.
+        forces (sequence of arrays, optional): The forces (N, 3) of each, in
+            :obj:`target.unit` per Ångström. (default: :obj:`None`)
 
     Raises:
         ValueError: If there are no structures, or one is faulty (see
@@ -48,15 +65,10 @@ def from_atoms(
     """
     if len(atoms) == 0:
         raise ValueError(f"{source or 'the dataset'} has no structures")
-    periodic = sum(bool(a.pbc.any()) for a in atoms)
-    if periodic:
-        warnings.warn(
-            f"{periodic} of the {len(atoms)} structures in {source} are periodic. They "
-            "are treated as isolated molecules: atoms do not see neighbours across "
-            "the cell's faces. Set pbc to False in the file if that is meant",
-            UserWarning,
-            stacklevel=3,
-        )
+    warn_of_periodic(atoms, source)
+    together = None
+    if forces is not None:
+        together = torch.from_numpy(np.concatenate(forces).astype(np.float64))
     return Molecules(
         torch.from_numpy(np.concatenate([a.numbers for a in atoms])),
         torch.from_numpy(np.concatenate([a.positions for a in atoms])),
@@ -65,4 +77,5 @@ def from_atoms(
         names,
         target,
         source=source,
+        forces=together,
     )

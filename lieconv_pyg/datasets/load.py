@@ -6,6 +6,7 @@ import os
 
 from lieconv_pyg.datasets.ase_file import load_ase_file
 from lieconv_pyg.datasets.g2 import load_g2
+from lieconv_pyg.datasets.md_file import load_md_file
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.qm9 import load_qm9
 
@@ -22,7 +23,8 @@ def load_molecules(
 
     Args:
         dataset (str): :obj:`"qm9"` (:func:`load_qm9`), :obj:`"g2"`
-            (:func:`load_g2`), or the path of a file that ASE reads
+            (:func:`load_g2`), the path of a :obj:`.npz` file of molecular dynamics
+            (:func:`load_md_file`), or of a file that ASE reads
             (:func:`load_ase_file`).
         target (str): Name of the target.
         root (path, optional): The folder of QM9.
@@ -50,4 +52,5 @@ def load_molecules(
         raise ValueError(
             f"root does not go with the file {dataset!r}: dataset is its whole path"
         )
-    return load_ase_file(dataset, target, unit, extensive)
+    load = load_md_file if name.endswith(".npz") else load_ase_file
+    return load(dataset, target, unit, extensive)

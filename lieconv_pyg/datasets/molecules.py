@@ -13,12 +13,14 @@ from lieconv_pyg.datasets.targets import NUM_ELEMENTS, Target
 
 
 class Molecules(Dataset[Data]):
-    r"""Molecules and the value of one target for each.
+    r"""Molecules, the value of one target for each, and forces where there are any.
 
     Atoms are stored in flat tensors; :obj:`molecules[i]` is a
     :class:`~torch_geometric.data.Data` with :obj:`z` (N,), :obj:`pos` (N, 3) in
-    Ångström, :obj:`y` (1, 1) in :obj:`target.unit` and :obj:`name`. Values are
-    kept in float64, because total energies need more digits than float32 has.
+    Ångström, :obj:`y` (1, 1) in :obj:`target.unit`, or (1, 3) for a vector,
+    :obj:`name` and, where they are known, :obj:`forces` (N, 3) in
+    :obj:`target.unit` per Ångström. Values and forces are kept in float64, because
+    total energies need more digits than float32 has.
 
     Args:
         z (Tensor): Atomic numbers of all molecules, one after the other.
@@ -31,15 +33,20 @@ class Molecules(Dataset[Data]):
             element, in the unit of :obj:`y`; zeros if its convention has none.
             :obj:`None` if it has no convention. (default: :obj:`None`)
         source (str, optional): Where they come from, for messages.
+        forces (Tensor, optional): Minus the derivatives of :obj:`y` by
+            :obj:`pos`, in :obj:`target.unit` per Ångström.
+            (default: :obj:`None`)
 
     Shapes:
-        - **z:** :math:`(\sum_m N_m)`, **pos:** :math:`(\sum_m N_m, 3)`
-        - **num_atoms**, **y:** :math:`(M)`
+        - **z:** :math:`(\sum_m N_m)`, **pos** and **forces:** :math:`(\sum_m N_m, 3)`
+        - **num_atoms:** :math:`(M)`
+        - **y:** :math:`(M)`, for a vector :math:`(M, 3)`
         - **references:** (119), by atomic number
 
     Raises:
         ValueError: If sizes do not fit together, a molecule has no atoms, an
-            atomic number is unknown, or a position or value is not finite.
+            atomic number is unknown, a position, value or force is not finite, or
+            a vector has references or forces.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Molecules(Dataset[Data]):
         target: Target,
         references: Tensor | None = None,
         source: str = "",
+        forces: Tensor | None = None,
     ) -> None:
         self.z = z.to(torch.long)
         self.pos = pos.to(torch.get_default_dtype())
@@ -61,6 +69,7 @@ class Molecules(Dataset[Data]):
         self.target = target
         self.references = references
         self.source = source
+        self.forces = None if forces is None else forces.to(torch.float64)
         self._check()
         ends = self.num_atoms.cumsum(0)
         starts = ends - self.num_atoms
@@ -75,19 +84,42 @@ class Molecules(Dataset[Data]):
                 f"z and pos must have {atoms} rows, the sum of num_atoms{where}; "
                 f"got {tuple(self.z.shape)} and {tuple(self.pos.shape)}"
             )
-        if self.y.shape != (num,) or len(self.names) != num:
-            raise ValueError(f"y and names must have {num} entries, one a molecule")
+        vector = self.target.num_components == 3
+        if self.y.shape != ((num, 3) if vector else (num,)) or len(self.names) != num:
+            each = " of 3 components" if vector else ""
+            raise ValueError(
+                f"y and names must have {num} entries{each}, one a molecule; got "
+                f"{tuple(self.y.shape)} and {len(self.names)}"
+            )
+        if self.forces is not None and self.forces.shape != (atoms, 3):
+            raise ValueError(
+                f"forces{where} must be of shape {(atoms, 3)}, as pos; got "
+                f"{tuple(self.forces.shape)}"
+            )
+        if vector and not (self.references is None and self.forces is None):
+            raise ValueError(
+                f"{self.target.name} is a vector: it has neither references nor forces"
+            )
         if bool((self.num_atoms < 1).any()):
             raise ValueError(f"a molecule{where} has no atoms: leave it out")
         if atoms and not 1 <= int(self.z.min()) <= int(self.z.max()) < NUM_ELEMENTS:
             raise ValueError(f"z{where} must hold atomic numbers from 1 to 118")
         if not bool(self.pos.isfinite().all()):
             raise ValueError(f"pos{where} has NaN or infinite coordinates")
-        bad = (~self.y.isfinite()).nonzero().view(-1).tolist()
+        self._check_finite(self.y.view(num, -1), f"{self.target.name}{where} is")
+        if self.forces is not None:
+            molecule = torch.arange(num).repeat_interleave(self.num_atoms)
+            bad = molecule[~self.forces.isfinite().all(1)]
+            worst = torch.zeros(num, 1).index_fill_(0, bad, float("nan"))
+            self._check_finite(worst, f"a force{where} is")
+
+    def _check_finite(self, values: Tensor, what: str) -> None:
+        """Names the first molecule whose row is not finite."""
+        bad = (~values.isfinite().all(1)).nonzero().view(-1).tolist()
         if bad:
             raise ValueError(
-                f"{self.target.name}{where} is NaN or infinite for {len(bad)} "
-                f"molecules, the first of them {self.names[bad[0]]!r}: leave them out"
+                f"{what} NaN or infinite for {len(bad)} molecules, the first of them "
+                f"{self.names[bad[0]]!r}: leave them out"
             )
 
     def __len__(self) -> int:
@@ -95,12 +127,15 @@ class Molecules(Dataset[Data]):
 
     def __getitem__(self, index: int) -> Data:
         start, end = self._slices[index]
-        return Data(
+        data = Data(
             z=self.z[start:end],
             pos=self.pos[start:end],
-            y=self.y[index].view(1, 1),
+            y=self.y[index].view(1, -1),
             name=self.names[index],
         )
+        if self.forces is not None:
+            data.forces = self.forces[start:end]
+        return data
 
     def __iter__(self) -> Iterator[Data]:
         return (self[i] for i in range(len(self)))
@@ -120,6 +155,7 @@ class Molecules(Dataset[Data]):
             self.target,
             self.references,
             self.source,
+            None if self.forces is None else self.forces[atoms],
         )
 
     def composition(self) -> Tensor:
@@ -134,4 +170,5 @@ class Molecules(Dataset[Data]):
         return torch.unique(self.z).tolist()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)}, {self.target.label})"
+        more = "" if self.forces is None else ", with forces"
+        return f"{type(self).__name__}({len(self)}, {self.target.label}{more})"

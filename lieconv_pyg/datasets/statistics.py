@@ -17,21 +17,25 @@ class Statistics:
 
     Args:
         median (float): :math:`m`, the median of the values with the
-            references subtracted.
-        mad (float): :math:`s`, the median absolute deviation from it.
-        mean (float): Mean of the values, references included: the mean
-            predictor.
+            references subtracted; 0 for a vector.
+        mad (float): :math:`s`, the median absolute deviation from it; of a vector
+            that of its components.
+        mean (Tensor): Mean of the values, references included: the mean
+            predictor. A float64 tensor of shape (), or (3) for a vector.
         references (Tensor): :math:`e`, the reference value of each element
             (119), float64; zeros where there are none.
         kind (str): Where the references come from: :obj:`"none"`,
             :obj:`"dataset"` or :obj:`"fit"`.
+        force_scale (float, optional): Mean absolute component of the forces.
+            :obj:`None` where there are no forces, or only zeros.
     """
 
     median: float
     mad: float
-    mean: float
+    mean: Tensor
     references: Tensor
     kind: str
+    force_scale: float | None = None
 
 
 def fit_references(molecules: Molecules) -> Tensor:
@@ -60,30 +64,42 @@ def choose_references(molecules: Molecules, references: str = "auto") -> str:
     Args:
         molecules (Molecules): The training molecules.
         references (str, optional): :obj:`"auto"` takes the dataset's own
-            convention (QM9: single-atom values for zpve, U0, U, H, G and Cv, none for
-            the others); for a dataset without one it fits them if the target is
-            extensive. :obj:`"fit"` and :obj:`"none"` are as they say.
-            (default: :obj:`"auto"`)
+            convention (QM9: single-atom values for U0, U, H, G and Cv). Where there
+            is none, or it is zero for every element (QM9's alpha and zpve), it
+            fits them if the target is extensive. :obj:`"fit"` and :obj:`"none"`
+            are as they say. Vectors have none. (default: :obj:`"auto"`)
 
     Returns:
         :obj:`"none"`, :obj:`"dataset"` or :obj:`"fit"`.
 
     Raises:
-        ValueError: If :obj:`references` is none of the three.
+        ValueError: If :obj:`references` is none of the three, or :obj:`"fit"` for a
+            vector.
     """
-    if references in {"none", "fit"}:
-        return references
-    if references != "auto":
+    if references not in {"auto", "fit", "none"}:
         raise ValueError(
             f"references must be 'auto', 'fit' or 'none', got {references!r}"
         )
-    if molecules.references is not None:
-        return "dataset" if bool(molecules.references.any()) else "none"
-    return "fit" if molecules.target.extensive else "none"
+    target = molecules.target
+    if target.num_components > 1:
+        if references == "fit":
+            raise ValueError(
+                f"{target.name} is a vector, which turns with the molecule: an element "
+                "has no reference for it. Set references to 'auto' or 'none'"
+            )
+        return "none"
+    if references != "auto":
+        return references
+    if molecules.references is not None and bool(molecules.references.any()):
+        return "dataset"
+    return "fit" if target.extensive else "none"
 
 
 def target_statistics(molecules: Molecules, references: str = "auto") -> Statistics:
     r"""Median, median absolute deviation and references of a target.
+
+    A vector is scaled only, by the median size of its components: a shift would not
+    turn with the molecule.
 
     Args:
         molecules (Molecules): The training molecules.
@@ -94,23 +110,35 @@ def target_statistics(molecules: Molecules, references: str = "auto") -> Statist
         ValueError: If the target has the same value for every molecule.
     """
     kind = choose_references(molecules, references)
+    values = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
     if kind == "fit":
         values = fit_references(molecules)
     elif kind == "dataset" and molecules.references is not None:
         values = molecules.references.to(torch.float64)
-    else:
-        values = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
-    rest = molecules.y - molecules.composition() @ values
-    median = rest.median()
-    deviation = (rest - median).abs()
-    mad = deviation.median()
-    if not mad > 1e-9 * deviation.max():  # more than half of them are equal
-        mad = deviation.mean()
-    if not mad > 0:
+    rest, median = molecules.y, 0.0
+    if molecules.target.num_components == 1:
+        rest = rest - molecules.composition() @ values
+        median = float(rest.median())
+    forces = molecules.forces
+    force_scale = 0.0 if forces is None else float(forces.abs().mean())
+    return Statistics(
+        median,
+        _scale((rest - median).abs(), molecules),
+        molecules.y.mean(0),
+        values,
+        kind,
+        force_scale or None,
+    )
+
+
+def _scale(deviation: Tensor, molecules: Molecules) -> float:
+    """The median of absolute deviations, or their mean if that says more."""
+    scale = deviation.median()
+    if not scale > 1e-9 * deviation.max():  # more than half of them are equal
+        scale = deviation.mean()
+    if not scale > 0:
         raise ValueError(
             f"{molecules.target.name} has the same value for all {len(molecules)} "
             "training molecules: there is nothing to learn"
         )
-    return Statistics(
-        float(median), float(mad), float(molecules.y.mean()), values, kind
-    )
+    return float(scale)

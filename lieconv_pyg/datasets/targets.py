@@ -13,7 +13,7 @@ NUM_ELEMENTS = 119
 
 @dataclass(frozen=True)
 class Target:
-    r"""A scalar property of a molecule.
+    r"""A property of a molecule: a number, or a vector.
 
     Args:
         name (str): The name by which it is chosen.
@@ -23,12 +23,25 @@ class Target:
             (default: :obj:`False`)
         description (str, optional): What it is, for axes and tables.
             (default: :obj:`""`)
+        num_components (int, optional): :obj:`3` for a vector in space, which
+            turns with the molecule. (default: :obj:`1`)
+
+    Raises:
+        ValueError: If :obj:`num_components` is neither 1 nor 3.
     """
 
     name: str
     unit: str
     extensive: bool = False
     description: str = ""
+    num_components: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_components not in (1, 3):
+            raise ValueError(
+                "num_components must be 1 (a number) or 3 (a vector), "
+                f"got {self.num_components!r}"
+            )
 
     @property
     def label(self) -> str:

@@ -5,7 +5,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 
-from lieconv_pyg.datasets import load_ase_file, load_molecules
+from lieconv_pyg.datasets import (
+    ase_file,
+    load_ase_file,
+    load_molecules,
+    write_structures,
+)
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6"]
 
@@ -61,8 +66,8 @@ def test_unknown_property(tmp_path):
     write(tmp_path / "a.traj", structures())
     with pytest.raises(ValueError, match=r"Did you mean 'energy'.*energy, gap"):
         load_ase_file(tmp_path / "a.traj", "enrgy")
-    for name in ("forces", "comment"):
-        with pytest.raises(ValueError, match="does not exist"):
+    for name, kind in (("forces", r"an array of shape \(3, 3\)"), ("comment", "a str")):
+        with pytest.raises(ValueError, match=f"is {kind}: a target is a number or a"):
             load_ase_file(tmp_path / "a.traj", name)
 
 
@@ -71,6 +76,74 @@ def test_missing_in_some(tmp_path):
     del atoms[2].info["gap"]
     write(tmp_path / "a.traj", atoms)
     with pytest.raises(ValueError, match=r"1 of the 4 structures .* number 2"):
+        load_ase_file(tmp_path / "a.traj", "gap", "eV")
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "traj", "db", "json"])
+def test_vectors_and_forces(tmp_path, suffix):
+    atoms, rng = structures(), np.random.default_rng(0)
+    for a in atoms:
+        values = {"forces": rng.normal(size=(len(a), 3)), "dipole": rng.normal(size=3)}
+        a.calc = SinglePointCalculator(a, energy=-1.0, free_energy=-2.0, **values)
+        a.info["field"] = rng.normal(size=3)
+    path = tmp_path / f"a.{suffix}"
+    assert write_structures(path, atoms, {})
+    forces = np.concatenate([a.calc.results["forces"] for a in atoms])
+    for name in ("energy", "free_energy"):
+        energy = load_ase_file(path, name)
+        np.testing.assert_allclose(energy.forces, forces, atol=1e-7)
+    dipole = load_ase_file(path, "dipole")
+    assert dipole.target.label == "dipole (e*Ang)"
+    assert dipole.target.num_components == 3 and not dipole.target.extensive
+    assert dipole.forces is None
+    expected = [a.calc.results["dipole"] for a in atoms]
+    np.testing.assert_allclose(dipole.y, expected, atol=1e-7)
+    field = load_ase_file(path, "field", "V/Ang")
+    np.testing.assert_allclose(field.y, [a.info["field"] for a in atoms], atol=1e-7)
+    assert load_ase_file(path, "gap", "eV").forces is None
+
+
+def test_forces_of_a_part_are_left_out(tmp_path):
+    atoms = structures()
+    atoms[1].calc = SinglePointCalculator(atoms[1], energy=-1.0)
+    write(tmp_path / "a.traj", atoms)
+    with pytest.warns(UserWarning, match=r"1 of the 4 structures .* have no forces"):
+        molecules = load_ase_file(tmp_path / "a.traj")
+    assert molecules.forces is None and molecules.y[1] == -1
+    for a in atoms:
+        a.calc = SinglePointCalculator(a, energy=0.0)
+    write(tmp_path / "b.traj", atoms)
+    assert load_ase_file(tmp_path / "b.traj").forces is None  # and no warning
+
+
+def test_forces_among_the_arrays(tmp_path, monkeypatch):
+    """As some readers leave them."""
+    atoms = structures()
+    for a in atoms:
+        a.calc = SinglePointCalculator(a, energy=0.0)
+        a.arrays["forces"] = a.positions.copy()
+    (tmp_path / "a.traj").touch()
+    monkeypatch.setattr(ase_file, "read_structures", lambda path: atoms)
+    forces = load_ase_file(tmp_path / "a.traj").forces
+    np.testing.assert_allclose(forces, np.concatenate([a.positions for a in atoms]))
+
+
+def test_values_by_atom_are_no_vectors(tmp_path):
+    """Water has three charges."""
+    water = structures()[0]
+    water.calc = SinglePointCalculator(water, energy=0.0, charges=[0.4, -0.2, -0.2])
+    water.info.update(ragged=[[1, 2], [3]], flags=[True, False, True])
+    write(tmp_path / "a.traj", [water])
+    for name in ("charges", "ragged", "flags"):
+        with pytest.raises(ValueError, match=r"There is: energy, gap$"):
+            load_ase_file(tmp_path / "a.traj", name, "e")
+
+
+def test_numbers_and_vectors_do_not_mix(tmp_path):
+    atoms = structures()
+    atoms[2].info["gap"] = np.ones(3)
+    write(tmp_path / "a.traj", atoms)
+    with pytest.raises(ValueError, match=r"a number for some .* a vector for others"):
         load_ase_file(tmp_path / "a.traj", "gap", "eV")
 
 

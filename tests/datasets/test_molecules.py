@@ -66,3 +66,50 @@ def test_composition(waters):
 def test_bad_input(waters, key, value, message):
     with pytest.raises(ValueError, match=message):
         Molecules(**{**waters, key: value})
+
+
+VECTOR = Target("dipole", "D", num_components=3)
+
+
+def test_vectors_and_forces(waters):
+    """Vectors are (1, 3) and forces (N, 3), and stay with their molecule."""
+    forces = torch.arange(18.0, dtype=torch.float64).view(6, 3) + 1e-12
+    molecules = Molecules(**waters, forces=forces)
+    assert str(molecules) == "Molecules(3, energy (eV), with forces)"
+    chosen = molecules.select([2, 0])
+    assert chosen[0].forces.equal(forces[4:]) and chosen[1].forces.equal(forces[:3])
+    batch = next(iter(DataLoader(chosen, batch_size=2)))
+    assert batch.forces.equal(torch.cat([forces[4:], forces[:3]]))  # in float64
+    assert "forces" not in Molecules(**waters)[0]
+
+    dipoles = torch.arange(9.0).view(3, 3)
+    molecules = Molecules(**{**waters, "y": dipoles, "target": VECTOR})
+    assert molecules[1].y.tolist() == [[3, 4, 5]]
+    assert molecules.select([2])[0].y.tolist() == [[6, 7, 8]]
+    assert next(iter(DataLoader(molecules, batch_size=3))).y.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"forces": torch.zeros(5, 3)}, r"forces must be of shape \(6, 3\)"),
+        (
+            {"forces": torch.zeros(6, 3).index_fill_(0, torch.tensor(3), torch.nan)},
+            "a force is NaN or infinite for 1 molecules, the first of them 'helium'",
+        ),
+        ({"y": torch.zeros(3, 3)}, "must have 3 entries, one"),
+        ({"target": VECTOR}, "must have 3 entries of 3 components"),
+        (
+            {"target": VECTOR, "y": torch.zeros(3, 3), "forces": torch.zeros(6, 3)},
+            "neither references nor forces",
+        ),
+        (
+            {"target": VECTOR, "y": torch.zeros(3, 3), "references": torch.zeros(119)},
+            "neither references nor forces",
+        ),
+        ({"target": VECTOR, "y": torch.eye(3) / torch.eye(3)}, "for 3 .* 'water'"),
+    ],
+)
+def test_bad_vectors_and_forces(waters, changes, message):
+    with pytest.raises(ValueError, match=message):
+        Molecules(**{**waters, **changes})

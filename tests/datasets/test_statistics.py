@@ -45,7 +45,8 @@ def test_choice_of_references():
     own, none = torch.ones(119), torch.zeros(119)
     y = [1.0, 2.0]
     assert choose_references(molecules(y, references=own)) == "dataset"
-    assert choose_references(molecules(y, references=none)) == "none"
+    assert choose_references(molecules(y, references=none)) == "fit"
+    assert choose_references(molecules(y, references=none, extensive=False)) == "none"
     assert choose_references(molecules(y)) == "fit"
     assert choose_references(molecules(y, extensive=False)) == "none"
     assert choose_references(molecules(y, references=own), "none") == "none"
@@ -78,3 +79,42 @@ def test_mostly_equal_values_have_a_scale():
 def test_constant_target():
     with pytest.raises(ValueError, match="nothing to learn"):
         target_statistics(molecules([2.0, 2.0]), "none")
+
+
+def vectors(y, forces=None):
+    y = torch.tensor(y)
+    scalar = y.dim() == 1
+    return Molecules(
+        torch.ones(len(y)),
+        torch.randn(len(y), 3),
+        torch.ones(len(y)),
+        y,
+        [str(i) for i in range(len(y))],
+        Target("some", "D", True, num_components=1 if scalar else 3),
+        forces=None if forces is None else torch.tensor(forces),
+    )
+
+
+def test_vectors_are_scaled_only():
+    """Their statistics do not change when the molecules turn."""
+    y = [[1.0, 2.0, -3.0], [4.0, -5.0, 9.0]]
+    found = target_statistics(vectors(y))
+    assert (found.median, found.mad, found.kind) == (0.0, 3.0, "none")
+    assert found.mean.tolist() == [2.5, -1.5, 3.0]
+    assert found.mean.dtype == torch.float64
+    assert not found.references.any()
+    mostly_zero = [[0.0, 0.0, 6.0], [0.0, 0.0, 0.0]]
+    assert target_statistics(vectors(mostly_zero)).mad == 1.0
+    with pytest.raises(ValueError, match="some is a vector"):
+        target_statistics(vectors(y), "fit")
+    assert target_statistics(vectors(y), "none").kind == "none"
+
+
+def test_force_scale():
+    forces = [[1.0, -2.0, 3.0], [0.0, 0.0, -6.0]]
+    found = target_statistics(vectors([1.0, 2.0], forces), "none")
+    assert found.force_scale == 2.0
+    assert found.mean.shape == ()
+    assert target_statistics(vectors([1.0, 2.0]), "none").force_scale is None
+    nothing = vectors([1.0, 2.0], [[0.0] * 3] * 2)
+    assert target_statistics(nothing, "none").force_scale is None

@@ -70,3 +70,10 @@ def test_find_name():
 def test_label():
     assert Target("gap", "eV").label == "gap (eV)"
     assert Target("score", "").label == "score"
+
+
+def test_number_of_components():
+    assert Target("dipole", "D", num_components=3).num_components == 3
+    assert {t.num_components for t in QM9_TARGETS.values()} == {1}
+    with pytest.raises(ValueError, match="num_components must be 1"):
+        Target("dipole", "D", num_components=2)
