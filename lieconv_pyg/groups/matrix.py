@@ -186,7 +186,9 @@ class MatrixLieGroup(LieGroup):
         matrices = self.hat(a.nan_to_num(0.0))
         possible = torch.linalg.matrix_norm(matrices) > 3.0
         if bool(possible.any()):
-            imaginary = torch.linalg.eigvals(matrices[possible]).imag.amax(dim=-1)
+            # Complex: LAPACK's real algorithm fails now and then for skew matrices.
+            dense = matrices[possible].to(torch.complex128)
+            imaginary = torch.linalg.eigvals(dense).imag.amax(dim=-1)
             out[possible] |= imaginary >= torch.pi - tolerance
         return out
 
