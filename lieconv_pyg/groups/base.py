@@ -133,10 +133,7 @@ class LieGroup(ABC):
     # The group ----------------------------------------------------------------
 
     def identity(
-        self,
-        *shape: int,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        self, *shape: int, dtype: torch.dtype | None = None, device: Device = None
     ) -> Tensor:
         r"""The identity element, of shape :obj:`(*shape, matrix_dim, matrix_dim)`."""
         eye = torch.eye(self.matrix_dim, dtype=dtype, device=device)
@@ -198,6 +195,13 @@ class LieGroup(ABC):
         moved = matvec(u[..., :n, :n], x)
         return moved if self.matrix_dim == n else moved + u[..., :n, n]
 
+    def act_on_vectors(self, u: Tensor, v: Tensor) -> Tensor:
+        r"""The moved vectors :math:`L_u v`, such as forces or differences of points,
+        with :math:`L_u` the linear part of :meth:`act`; shapes are as there.
+        """
+        n = self.space_dim
+        return matvec(self._element(u)[..., :n, :n], self._points(v, "v"))
+
     def section(self, pos: Tensor) -> tuple[Tensor, Tensor]:
         r"""One lift :math:`(u, q)` a point, with
         :math:`u \cdot \mathrm{origin}(q) = \texttt{pos}`; the other lifts of the
@@ -255,10 +259,7 @@ class LieGroup(ABC):
         return self.identity(*shape, dtype=dtype, device=device)
 
     def stabilizer_grid(
-        self,
-        num: int,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        self, num: int, dtype: torch.dtype | None = None, device: Device = None
     ) -> Tensor:
         r"""Fixed, well spread elements, of shape
         :obj:`(num, matrix_dim, matrix_dim)`, of the stabilizer of the origin. The
@@ -274,8 +275,7 @@ class LieGroup(ABC):
         of lifted points.
 
         Args:
-            u_i (torch.Tensor): Elements of the targets,
-                :obj:`(*, matrix_dim, matrix_dim)`.
+            u_i (torch.Tensor): Elements :obj:`(*, matrix_dim, matrix_dim)` of targets.
             q_i (torch.Tensor): Their orbit labels, :obj:`(*, orbit_dim)`.
             v_j (torch.Tensor): Elements of the sources.
             q_j (torch.Tensor): Their orbit labels.
@@ -307,8 +307,7 @@ class LieGroup(ABC):
         r"""The left-invariant distance
 
         .. math::
-            d_{ij} = \alpha \| \log(v_j^{-1} u_i) \| +
-            (1 - \alpha) \| q_i - q_j \|,
+            d_{ij} = \alpha \| \log(v_j^{-1} u_i) \| + (1 - \alpha) \| q_i - q_j \|,
 
         or the group's own variant of it, from :meth:`pairs` of shape
         :obj:`(*, dim + 2 * orbit_dim)`. Its gradient at coincident pairs is 0.
@@ -317,10 +316,7 @@ class LieGroup(ABC):
         return self.alpha * norm(a) + (1 - self.alpha) * norm(q_i - q_j)
 
     def embed(
-        self,
-        u: Tensor,
-        q: Tensor,
-        radius: float | Tensor | None = None,
+        self, u: Tensor, q: Tensor, radius: float | Tensor | None = None
     ) -> Tensor | None:
         r"""A map :math:`\varphi` into Euclidean space whose distances are lower
         bounds: :math:`\| \varphi_i - \varphi_j \| \le d_{ij}`.

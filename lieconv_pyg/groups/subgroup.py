@@ -84,6 +84,9 @@ class Subgroup(LieGroup):
     def act(self, u: Tensor, x: Tensor) -> Tensor:
         return self.group.act(u, x)
 
+    def act_on_vectors(self, u: Tensor, v: Tensor) -> Tensor:
+        return self.group.act_on_vectors(u, v)
+
     def sample(
         self,
         *shape: int,

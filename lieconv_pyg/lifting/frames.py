@@ -29,7 +29,11 @@ class Frames(NamedTuple):
 
 
 def frames(
-    pos: Tensor, batch: Tensor | None = None, *, centered: bool = True
+    pos: Tensor,
+    batch: Tensor | None = None,
+    *,
+    centered: bool = True,
+    vectors: bool = False,
 ) -> Frames:
     r"""Computes equivariant frames of point clouds in the plane or in space,
     after `"Frame Averaging for Invariant and Equivariant Network Design"
@@ -56,6 +60,11 @@ def frames(
         centered (bool, optional): If set to :obj:`False`, will take the axes
             about the coordinate origin rather than the centroid, for groups
             that do not translate. (default: :obj:`True`)
+        vectors (bool, optional): If set to :obj:`True`, the mean over frames of
+            vectors with the same components in every frame is right too: points
+            on a line have four frames, the two and their half turns about the
+            line, and a single place has four in space and two in the plane.
+            (default: :obj:`False`)
 
     Returns:
         Frames: Rotations, centers and examples of the frames.
@@ -91,7 +100,8 @@ def frames(
     parts = [rotations[~equal].flatten(0, 1)]
     owners = [example[~equal].repeat_interleave(num_choices)]
     for number, points in _examples(x, counts, equal):
-        parts.append(symmetric_frames(points, float(noise[number]), pos.dtype))
+        found = symmetric_frames(points, float(noise[number]), pos.dtype, vectors)
+        parts.append(found)
         owners.append(example.new_full((parts[-1].size(0),), number))
     owner, order = torch.cat(owners).sort(stable=True)
     rotation = torch.cat(parts).index_select(0, order)

@@ -17,7 +17,13 @@ from lieconv_pyg.lifting.validation import check_points_and_batch
 GENERIC = (0.7132, 0.3391, -0.5417, 0.2849)
 
 
-def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Lifted:
+def lift_frames(
+    group: LieGroup,
+    pos: Tensor,
+    batch: Tensor | None = None,
+    *,
+    vectors: bool = False,
+) -> Lifted:
     r"""Lifts points to a group through the equivariant frames of their
     example, so that a network on the lifts is equivariant exactly, and
     not only on average over random lifts.
@@ -43,6 +49,9 @@ def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Li
         pos (torch.Tensor): The points :math:`(N, d)`.
         batch (torch.Tensor, optional): The example of each point
             :math:`(N,)`, non-decreasing. (default: one example)
+        vectors (bool, optional): Whether outputs are vectors, which want more frames
+            of points on a line, see :func:`~lieconv_pyg.lifting.frames`.
+            (default: :obj:`False`)
 
     Returns:
         Lifted: The lifted points, sorted by example, frame and point; one
@@ -65,7 +74,7 @@ def lift_frames(group: LieGroup, pos: Tensor, batch: Tensor | None = None) -> Li
 
     pos = settle_center(group, pos, batch)
     translates = group.matrix_dim == group.space_dim + 1
-    rotation, center, example = frames(pos, batch, centered=translates)
+    rotation, center, example = frames(pos, batch, centered=translates, vectors=vectors)
     if translates:
         frame = homogeneous(rotation, center)
     else:

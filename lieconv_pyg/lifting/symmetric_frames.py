@@ -8,9 +8,13 @@ from torch import Tensor
 SAME = 1e-4
 MAX_FRAMES = 4096
 MAX_PAIRS = 2**22
+# Signs of the axes of a frame: as it is, and after a half turn about each axis.
+HALF_TURNS = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 
 
-def symmetric_frames(x: Tensor, noise: float, dtype: torch.dtype) -> Tensor:
+def symmetric_frames(
+    x: Tensor, noise: float, dtype: torch.dtype, vectors: bool = False
+) -> Tensor:
     r"""Frames of one shape from its points, for shapes whose principal axes
     are not unique.
 
@@ -25,13 +29,17 @@ def symmetric_frames(x: Tensor, noise: float, dtype: torch.dtype) -> Tensor:
     Points on a line fix the line only, in two directions. The third axis is
     then arbitrary, and of no effect: in such a frame all points are
     :math:`(s, 0, 0)`, and so are their differences. A single place has the
-    standard axes as its frame, for the same reason.
+    standard axes as its frame, for the same reason. It has an effect on vectors:
+    for these, such frames come with their half turns about the line, or about
+    all axes, so that in the mean nothing is left of what is arbitrary.
 
     Args:
         x (torch.Tensor): The points :math:`(n, d)` about their center, in
             double precision.
         noise (float): The rounding error of the coordinates.
         dtype (torch.dtype): The precision that the points were given in.
+        vectors (bool, optional): Whether vectors are averaged over the frames.
+            (default: :obj:`False`)
 
     Shapes:
         - **output:** :math:`(F, d, d)`, axes as columns
@@ -42,7 +50,8 @@ def symmetric_frames(x: Tensor, noise: float, dtype: torch.dtype) -> Tensor:
     radius = x.detach().norm(dim=-1)
     largest = float(radius.max())
     if largest <= 16 * noise:
-        return torch.eye(x.size(1), dtype=x.dtype, device=x.device).unsqueeze(0)
+        eye = torch.eye(x.size(1), dtype=x.dtype, device=x.device).unsqueeze(0)
+        return _half_turns(eye, 2 * x.size(1) - 2) if vectors else eye
     if x.size(1) == 2:
         p = x[radius >= (1 - SAME) * largest]
         _check_number(p.size(0))
@@ -53,7 +62,8 @@ def symmetric_frames(x: Tensor, noise: float, dtype: torch.dtype) -> Tensor:
     flat = max(torch.finfo(dtype).eps ** 0.5 * largest, 64 * noise)
     pairs = _widest_pairs(x.detach(), flat * largest)
     if pairs.size(1) == 0:
-        return _line_frames(x, radius)
+        line = _line_frames(x, radius)
+        return _half_turns(line, 2) if vectors else line
     p, q = x[pairs[0]], x[pairs[1]]
     first = p / p.norm(dim=-1, keepdim=True)
     second = q - (first * q).sum(dim=-1, keepdim=True) * first
@@ -93,6 +103,14 @@ def _line_frames(x: Tensor, radius: Tensor) -> Tensor:
     ]
     second = helper - (first * helper).sum(dim=-1, keepdim=True) * first
     return _complete(first, second)
+
+
+def _half_turns(frames: Tensor, number: int) -> Tensor:
+    r"""The frames after the first so many of the half turns; in the plane, where the
+    turn is about the axis that is not there, these are two.
+    """
+    signs = frames.new_tensor(HALF_TURNS)[:number, 3 - frames.size(-1) :]
+    return (frames * signs[:, None, None]).flatten(0, 1)
 
 
 def _complete(first: Tensor, second: Tensor) -> Tensor:

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple, Optional, cast
 import torch
 from torch import Tensor
 from torch_geometric.nn import Linear
-from torch_geometric.nn.aggr import AttentionalAggregation
 from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver
-from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.groups.base import check_group
@@ -21,6 +19,7 @@ from lieconv_pyg.neighbors.radius import check_points
 from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
 from lieconv_pyg.nn.lift import Lift
+from lieconv_pyg.nn.readout import Attention, pool_lifted, turn_vectors
 
 
 class Resolution(NamedTuple):
@@ -53,7 +52,8 @@ class LieResNet(torch.nn.Module):
 
     Args:
         in_channels (int): Channels of each point.
-        out_channels (int): Outputs of each example.
+        out_channels (int): Outputs of each example: numbers, or vectors with
+            :obj:`out_vectors`.
         group (LieGroup): The group, see :mod:`lieconv_pyg.groups`.
         hidden_channels (int or Sequence[int], optional): Width, of all layers or of
             the embedding and each block. (default: :obj:`256`)
@@ -91,13 +91,20 @@ class LieResNet(torch.nn.Module):
         seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
         backend (str, optional): The neighbour search. (default: the first of
             :func:`~lieconv_pyg.neighbors.available_backends`)
+        out_vectors (bool, optional): If :obj:`True`, outputs are vectors of space that
+            turn with the points: each lifted point gives vectors :math:`v` in its own
+            frame, and :math:`L_u v` is pooled, with :math:`L_u` the linear part of the
+            action of its group element, the rotation for SE(3). Exact with
+            :obj:`lift="frames"`, in the mean over :obj:`"haar"` lifts. Mirror images
+            need not have the mirrored vector. (default: :obj:`False`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr` or :obj:`num_kernel_channels`.
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
           :math:`(N)` *(optional)*
-        - **output:** :math:`(B, F_{out})`, or :math:`(N, F_{out})` without pooling
+        - **output:** :math:`(B, F_{out})`, or :math:`(N, F_{out})` without pooling;
+          with vectors :math:`(B, F_{out}, d)` or :math:`(N, F_{out}, d)`
     """
 
     def __init__(
@@ -122,6 +129,7 @@ class LieResNet(torch.nn.Module):
         norm: Optional[str] = "batch_norm",
         seed: int = 0,
         backend: Optional[str] = None,
+        out_vectors: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -129,43 +137,19 @@ class LieResNet(torch.nn.Module):
         positive(in_channels, "in_channels")
         positive(out_channels, "out_channels")
         positive(num_layers, "num_layers")
-        if pool not in ("mean", "sum", "attention", None):
-            raise ValueError(
-                f"'pool' must be 'mean', 'sum', 'attention' or None (got {pool!r})"
-            )
-        self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
-        if pool is None and min(self.ratio) < 1:
-            raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.out_vectors = out_vectors
         self.group = group
         self.num_layers = num_layers
         self.pool = pool
-        self.lift = Lift(group, num_lifts, lift)
-
-        # One graph serves all blocks in a row that keep all points and have the same
-        # settings: 'graph_of' is the neighborhood of each block.
-        self.graph_of: list[int] = []
-        self.neighborhoods = torch.nn.ModuleList()
-        before = None
-        fills = per_layer("fill", fill, num_layers)
-        radii = per_layer("radius", radius, num_layers)
-        for settings in zip(fills, radii, self.ratio, strict=True):
-            if settings != before or settings[2] < 1:
-                neighborhood = GroupNeighborhood(
-                    group,
-                    fill=settings[0],
-                    radius=settings[1],
-                    k=k,
-                    num_neighbors=num_neighbors,
-                    eval_num_neighbors=eval_num_neighbors,
-                    envelope=envelope,
-                    seed=seed,
-                    backend=backend,
-                )
-                self.neighborhoods.append(neighborhood)
-            self.graph_of.append(len(self.neighborhoods) - 1)
-            before = settings
+        self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
+        self._check_pool()
+        self.lift = Lift(group, num_lifts, lift, out_vectors)
+        search: dict[str, Any] = dict(k=k, envelope=envelope, seed=seed)
+        search |= dict(num_neighbors=num_neighbors, backend=backend)
+        search |= dict(eval_num_neighbors=eval_num_neighbors)
+        self._build_neighborhoods(fill, radius, **search)
 
         basis = copy.deepcopy(radial_basis)
         widths = per_layer("hidden_channels", hidden_channels, num_layers + 1)
@@ -178,11 +162,34 @@ class LieResNet(torch.nn.Module):
         )
         self.norm = make_norm(norm, widths[-1])
         self.act = activation_resolver(act)
-        self.lin_out = Linear(widths[-1], out_channels)
-        self.attention: Optional[AttentionalAggregation] = None
-        if pool == "attention":
-            gate = Linear(widths[-1], widths[-1])
-            self.attention = AttentionalAggregation(gate)
+        size = group.space_dim if out_vectors else 1
+        self.lin_out = Linear(widths[-1], out_channels * size)
+        self.attention = Attention(widths[-1]) if pool == "attention" else None
+
+    def _check_pool(self) -> None:
+        if self.pool not in ("mean", "sum", "attention", None):
+            raise ValueError(
+                f"'pool' must be 'mean', 'sum', 'attention' or None (got {self.pool!r})"
+            )
+        if self.pool is None and min(self.ratio) < 1:
+            raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
+
+    def _build_neighborhoods(self, fill: Any, radius: Any, **settings: Any) -> None:
+        """One for all blocks in a row that keep all points and have the same fill and
+        radius: 'graph_of' is the neighborhood of each block."""
+        self.graph_of: list[int] = []
+        self.neighborhoods = torch.nn.ModuleList()
+        before = None
+        fills = per_layer("fill", fill, self.num_layers)
+        radii = per_layer("radius", radius, self.num_layers)
+        for now in zip(fills, radii, self.ratio, strict=True):
+            if now != before or now[2] < 1:
+                search = GroupNeighborhood(
+                    self.group, fill=now[0], radius=now[1], **settings
+                )
+                self.neighborhoods.append(search)
+            self.graph_of.append(len(self.neighborhoods) - 1)
+            before = now
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -298,7 +305,7 @@ class LieResNet(torch.nn.Module):
                 keep,
             )
         h = self.act(self.norm(h))
-        return self._pool(h, last, lifted, x.size(0), batch_size)
+        return self._read_out(h, last, lifted, x.size(0), batch_size)
 
     def _check(self, x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -341,7 +348,7 @@ class LieResNet(torch.nn.Module):
             )
         return [Resolution(lifted, graph)] * self.num_layers
 
-    def _pool(
+    def _read_out(
         self,
         h: Tensor,
         last: Lifted,
@@ -350,21 +357,15 @@ class LieResNet(torch.nn.Module):
         batch_size: Optional[int],
     ) -> Tensor:
         """From features of lifted points to outputs of points or examples."""
-        if self.pool is None:
-            return scatter(self.lin_out(h), last.point, 0, num_points, reduce="mean")
         if batch_size is None:
             batch_size = int(lifted.batch[-1]) + 1
         if self.attention is not None:
-            out = self.lin_out(self.attention(h, last.batch, dim_size=batch_size))
-            there = out.new_zeros(batch_size, 1).index_fill(0, last.batch, 1)
-            return out * there  # an empty example has 0, as in the mean
-        out = scatter(self.lin_out(h), last.batch, 0, batch_size, reduce="mean")
-        if self.pool == "sum":
-            example = last.batch.new_zeros(num_points)
-            example = example.index_copy(0, lifted.point, lifted.batch)
-            count = torch.bincount(example, minlength=batch_size)
-            out = out * count.to(out.dtype).unsqueeze(1)
-        return out
+            h = self.attention(h, last.batch, batch_size)
+        out = self.lin_out(h)
+        if self.out_vectors:
+            out = turn_vectors(self.group, last, out)
+        out = pool_lifted(out, self.pool, last, lifted, num_points, batch_size)
+        return out.unflatten(1, (self.out_channels, -1)) if self.out_vectors else out
 
     def __repr__(self) -> str:
         return (

@@ -24,13 +24,21 @@ class Lift(torch.nn.Module):
             point. :obj:`"frames"`: one lift for each principal frame of the example,
             see :func:`~lieconv_pyg.lifting.lift_frames`: then equivariance is exact,
             and :obj:`num_lifts` follows from the frames. (default: :obj:`"haar"`)
+        vectors (bool, optional): Whether outputs are vectors, see
+            :func:`~lieconv_pyg.lifting.lift_frames`. (default: :obj:`False`)
 
     Shapes:
         - **input:** points :math:`(N, d)`, batch vector :math:`(N)` *(optional)*
         - **output:** :class:`~lieconv_pyg.lifting.Lifted`
     """
 
-    def __init__(self, group: LieGroup, num_lifts: int = 1, mode: str = "haar") -> None:
+    def __init__(
+        self,
+        group: LieGroup,
+        num_lifts: int = 1,
+        mode: str = "haar",
+        vectors: bool = False,
+    ) -> None:
         super().__init__()
         if mode not in ("haar", "frames"):
             raise ValueError(f"'lift' must be 'haar' or 'frames' (got '{mode}')")
@@ -49,6 +57,7 @@ class Lift(torch.nn.Module):
         self.group = group
         self.num_lifts = num_lifts
         self.mode = mode
+        self.vectors = vectors
 
     def forward(
         self,
@@ -58,7 +67,7 @@ class Lift(torch.nn.Module):
     ) -> Lifted:
         r"""Lifts the points; :obj:`generator` draws the lifts in training."""
         if self.mode == "frames":
-            return lift_frames(self.group, pos, batch)
+            return lift_frames(self.group, pos, batch, vectors=self.vectors)
         return lift(
             self.group,
             pos,

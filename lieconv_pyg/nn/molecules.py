@@ -39,6 +39,11 @@ class MoleculeLieResNet(torch.nn.Module):
         pos_scale (float, optional): Positions are divided by it; for SO(3) and SE(3)
             the published runs take their standard deviation. A :obj:`radius` is in
             the units of the scaled positions. (default: :obj:`1.0`)
+        out_vectors (bool, optional): If :obj:`True`, outputs are vectors in space, such
+            as dipoles, see :class:`~lieconv_pyg.nn.LieResNet`: those of the molecule
+            as it was given, also where :obj:`augment` has turned it. With
+            :obj:`center` they do not depend on where it is, as is right for the
+            dipoles of neutral molecules. (default: :obj:`False`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
             such as :obj:`fill`, :obj:`num_lifts`, or :obj:`pool="sum"` for extensive
             targets.
@@ -46,7 +51,8 @@ class MoleculeLieResNet(torch.nn.Module):
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)` (in Å for
           the datasets of this package), batch vector :math:`(N)` *(optional)*
-        - **output:** :math:`(B, F_{out})`
+        - **output:** :math:`(B, F_{out})`; with vectors :math:`(B, F_{out}, 3)`, or
+          :math:`(B, 3)` for one
     """
 
     species: Tensor
@@ -63,6 +69,7 @@ class MoleculeLieResNet(torch.nn.Module):
         augment_translation: float = 0.5,
         center: bool = True,
         pos_scale: float = 1.0,
+        out_vectors: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -81,6 +88,7 @@ class MoleculeLieResNet(torch.nn.Module):
         self.augment_translation = augment_translation
         self.center = center
         self.pos_scale = pos_scale
+        self.out_vectors = out_vectors
         numbers = torch.tensor(list(species))
         row_of = torch.full((int(numbers.max()) + 1,), -1)
         row_of[numbers] = torch.arange(len(numbers))
@@ -92,6 +100,7 @@ class MoleculeLieResNet(torch.nn.Module):
             group,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
+            out_vectors=out_vectors,
             **kwargs,
         )
 
@@ -131,13 +140,14 @@ class MoleculeLieResNet(torch.nn.Module):
         batch: Tensor,
         batch_size: int,
         generator: Optional[torch.Generator],
-    ) -> Tensor:
-        """Positions moved by a rotation and a translation of each molecule."""
+    ) -> tuple[Tensor, Tensor]:
+        """Positions moved by a translation and a rotation of each molecule, and the
+        rotations."""
         like: dict[str, Any] = {"dtype": pos.dtype, "device": pos.device}
         rotation = SO3().sample(batch_size, generator=generator, **like)
         shift = torch.randn(batch_size, 3, generator=generator, **like)
         pos = pos + self.augment_translation * shift[batch]
-        return (rotation[batch] * pos.unsqueeze(1)).sum(-1)
+        return (rotation[batch] * pos.unsqueeze(1)).sum(-1), rotation
 
     @torch.no_grad()
     def calibrate(self, pos: Tensor, batch: Optional[Tensor] = None) -> None:
@@ -180,9 +190,16 @@ class MoleculeLieResNet(torch.nn.Module):
             batch_size = int(batch[-1]) + 1
         x = self.features(z)
         pos = self._place(pos, batch, batch_size)
+        rotation: Optional[Tensor] = None
         if self.training and self.augment:
-            pos = self._augment(pos, batch, batch_size, generator)
-        return self.net(x, pos, batch, batch_size=batch_size, generator=generator)
+            pos, rotation = self._augment(pos, batch, batch_size, generator)
+        out = self.net(x, pos, batch, batch_size=batch_size, generator=generator)
+        if not self.out_vectors:
+            return out
+        if rotation is not None:
+            rotation = rotation[batch] if self.net.pool is None else rotation
+            out = SO3().act_on_vectors(rotation.mT.unsqueeze(1), out)
+        return out.squeeze(1)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.net})"

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.testing import assert_close
 
-from lieconv_pyg.groups import SE3, SO3, LieGroup, RxSO2, RxSQ
+from lieconv_pyg.groups import SE3, SO3, LieGroup, RxSO2, RxSQ, T, Trivial, Ty
 from lieconv_pyg.groups.ops import branch_tolerance
 from tests.groups.cases import MATRIX, algebra, angle_indices, kinds, points, whole
 
@@ -155,3 +155,29 @@ def test_action(group):
     assert torch.equal(act(group.identity(6, dtype=x.dtype), x), x)
     many = act(u[:, None], x)  # leading shapes broadcast
     assert_close(many[2, 4], act(u[2], x[4]))
+
+
+def test_action_on_vectors(any_group):
+    """It is the derivative of the action, in every place."""
+    g = any_group
+    small = g in MATRIX.values()
+    u, w = g.exp(algebra(g, 2 * 6, 2.0, 0.3 if small else 1.0)).unflatten(0, (2, 6))
+    x, v = torch.randn(2, 6, g.space_dim, dtype=torch.float64)
+    moved, slope = torch.func.jvp(lambda x: g.act(u, x), (x,), (v,))
+    close = {"rtol": 1e-13, "atol": 1e-13}
+    turned = g.act_on_vectors(u, v)
+    assert_close(turned, slope, **close)
+    assert_close(g.act(u, x + v) - moved, turned, rtol=1e-12, atol=1e-12)
+    both = g.act_on_vectors(u, g.act_on_vectors(w, v))
+    assert_close(g.act_on_vectors(g.compose(u, w), v), both, **close)
+    assert torch.equal(g.act_on_vectors(g.identity(6, dtype=v.dtype), v), v)
+    many = g.act_on_vectors(u[:, None], v)  # leading shapes broadcast
+    assert_close(many[2, 4], g.act_on_vectors(u[2], v[4]))
+    with pytest.raises(ValueError, match="`v` must have shape"):
+        g.act_on_vectors(u, v[..., :0])
+
+
+@pytest.mark.parametrize("group", [Trivial(2), T(3), Ty(n=3), T(3).subgroup((2, 0))])
+def test_translations_move_no_vector(group):
+    v = torch.randn(6, group.space_dim, dtype=torch.float64)
+    assert torch.equal(group.act_on_vectors(group.exp(algebra(group, 6, 1.0)), v), v)

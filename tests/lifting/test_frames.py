@@ -196,3 +196,23 @@ def test_usual_shapes_need_no_loop(monkeypatch):
     monkeypatch.setattr(module, "symmetric_frames", refuse)
     found = frames(generic(300, 3), torch.arange(30).repeat_interleave(10))
     assert found.batch.tolist() == [k for k in range(30) for _ in range(4)]
+
+
+@pytest.mark.parametrize(("name", "dim", "pos", "number"), CASES, ids=IDS)
+def test_means_of_vectors_follow_the_shape(name, dim, pos, number):
+    """Also where the usual frames are arbitrary, which half turns make up for."""
+
+    def mean(pos):
+        found = frames(pos, vectors=True)
+        local = coordinates(found, pos)
+        weight = torch.linspace(-1, 2, local[0].numel() * dim).double()
+        v = (local @ weight.view(-1, dim)).sin() + torch.arange(1.0, dim + 1)
+        return (found.rotation * v.unsqueeze(1)).sum(-1).mean(0)
+
+    rotation, shift = rigid_motion(dim, 1)
+    out = mean(pos)
+    assert torch.allclose(mean(pos @ rotation.T + shift), rotation @ out, atol=1e-10)
+    assert bool(out.abs().max() < 1e-10) == ("one p" in name or "one atom" in name)
+    if name not in LOOSE:
+        expected = frames(pos)
+        assert all(map(torch.equal, frames(pos, vectors=True), expected))

@@ -83,7 +83,7 @@ def test_augmentation_in_training_only():
 def test_augmentation_moves_rigidly():
     model = make(T(3))
     pos = POS.double()
-    moved = model._augment(pos, BATCH, 2, torch.Generator().manual_seed(0))
+    moved, _ = model._augment(pos, BATCH, 2, torch.Generator().manual_seed(0))
     for molecule in range(2):
         mine = BATCH == molecule
         before, after = pos[mine], moved[mine]
