@@ -129,11 +129,11 @@ class GroupNeighborhood(torch.nn.Module):
         """
         if self.fill == 1:
             return
-        radius = calibrate_radius(self.group, lifted, self.fill).to(self.radius)
+        radius = [float(calibrate_radius(self.group, lifted, self.fill))]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.broadcast(radius, src=0)
-        if bool(radius.isfinite()):
-            self.radius.copy_(radius)
+            torch.distributed.broadcast_object_list(radius, src=0)  # on any device
+        if math.isfinite(radius[0]):
+            self.radius.fill_(radius[0])
 
     def forward(
         self,

@@ -1,6 +1,8 @@
 r"""Training of molecules on Lightning."""
 
 from lieconv_pyg.training.datamodule import MoleculeDataModule
+from lieconv_pyg.training.divergence import DivergenceError
+from lieconv_pyg.training.ema import EMA
 from lieconv_pyg.training.module import MoleculeModule
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.progress import RunProgress
@@ -11,6 +13,8 @@ from lieconv_pyg.training.results import Predictions, error_table
 from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
 
 __all__ = [
+    "EMA",
+    "DivergenceError",
     "MoleculeDataModule",
     "MoleculeModule",
     "Predictions",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DistributedSampler
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
@@ -42,8 +44,8 @@ class MoleculeDataModule(LightningDataModule):
             (the published convention for QM9; for other datasets ``fit`` if the
             target is extensive), ``fit`` (least squares on the training molecules) or
             ``none``.
-        batch_size: Molecules in a batch. In training the last batch is left out if
-            it is smaller; in validation and test it never is.
+        batch_size: Molecules in a batch of each process. In training the last batch is
+            left out if it is smaller; in validation and test it never is.
         num_workers: Processes that load batches.
         download: Whether to fetch QM9 where it is not on disk.
 
@@ -112,6 +114,10 @@ class MoleculeDataModule(LightningDataModule):
         self._statistics = target_statistics(parts[0], self.references)
         self._parts = (*parts, molecules.select(test))
 
+    def share(self, other: MoleculeDataModule) -> None:
+        """Takes the molecules that another one with the same arguments has loaded."""
+        self._parts, self._statistics = other._parts, other._statistics
+
     @property
     def parts(self) -> tuple[Molecules, Molecules, Molecules]:
         """Training, validation and test molecules."""
@@ -151,20 +157,76 @@ class MoleculeDataModule(LightningDataModule):
             **kwargs,
         )
 
+    def _processes(self) -> dict[str, int]:
+        """How many processes share the molecules, and which of them this is."""
+        shared = getattr(self.trainer, "distributed_sampler_kwargs", None)
+        return shared or {"num_replicas": 1, "rank": 0}
+
+    def check_processes(self, num_processes: int) -> None:
+        r"""Checks that there are enough molecules for several processes.
+
+        Raises:
+            ValueError: If there are not: it says which part is too small.
+        """
+        num = len(self.parts[0])
+        if num < self.batch_size * num_processes:
+            raise ValueError(
+                f"batch_size {self.batch_size} on each of {num_processes} processes is "
+                f"more than the {num} training molecules: make it smaller"
+            )
+        self._check_share(1, num_processes)
+        self._check_share(2, num_processes)
+
+    def _check_share(self, part: int, num_processes: int) -> None:
+        name, num = ("training", "validation", "test")[part], len(self.parts[part])
+        if num < num_processes:
+            raise ValueError(
+                f"there are {num} {name} molecules for {num_processes} processes: take "
+                "more of them, or fewer processes"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed of the training order: a resumed run keeps it."""
+        return {"order_seed": self._order_seed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the seed of the run that is resumed."""
+        self._resumed_seed: int | None = state_dict["order_seed"]
+
+    def _order_seed(self) -> int:
+        seed = getattr(self, "_resumed_seed", None)
+        return int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+
     def train_dataloader(self) -> DataLoader:
-        """Shuffled batches, all of the same number of molecules."""
-        return self._loader(0, shuffle=True, drop_last=True)
+        """Batches, all of the same number of molecules, in an order that follows from
+        seed and epoch: a step of several processes is a step of one with a batch as
+        large as theirs together."""
+        processes = self._processes()
+        self.check_processes(processes["num_replicas"])
+        order: DistributedSampler = DistributedSampler(
+            self.parts[0],
+            shuffle=True,
+            seed=self._order_seed(),
+            drop_last=True,
+            **processes,
+        )
+        return self._loader(0, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        """All validation molecules, in order."""
-        return self._loader(1)
+        """All validation molecules, in order, shared out among the processes."""
+        return self._evaluation_loader(1)
 
     def test_dataloader(self) -> DataLoader:
-        """All test molecules, in order, on every process: each counts once."""
-        every: DistributedSampler = DistributedSampler(
-            self.parts[2], num_replicas=1, rank=0, shuffle=False
+        """All test molecules, in order, shared out among the processes."""
+        return self._evaluation_loader(2)
+
+    def _evaluation_loader(self, part: int) -> DataLoader:
+        processes = self._processes()
+        self._check_share(part, processes["num_replicas"])
+        share = UnrepeatedDistributedSampler(
+            self.parts[part], shuffle=False, **processes
         )
-        return self._loader(2, sampler=every)
+        return self._loader(part, sampler=share)
 
     def describe(self) -> str:
         """One sentence on the data, for the head of a run."""

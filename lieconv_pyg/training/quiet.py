@@ -17,6 +17,8 @@ _WARNINGS = (
     r"The `srun` command is available",
     # The folder was checked before the run began.
     r"Checkpoint directory .* exists and is not empty",
+    # The resumed run has a folder of its own.
+    r"The dirpath has changed from",
     # The demo and the tests call the command from Python.
     r"LightningCLI's args parameter is intended to run from within Python",
     # Lightning's use of jsonargparse.

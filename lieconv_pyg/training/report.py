@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lieconv_pyg.training.plots import learning_curve, parity_plot
+from lieconv_pyg.training.processes import gather
 from lieconv_pyg.training.results import Predictions
 
 _SHORT = {"qm9": "QM9", "g2": "G2"}
@@ -38,6 +42,7 @@ class RunReport(Callback):
         self.files: list[Path] = []
         self.seconds: float | None = None
         self._started = 0.0
+        self._epochs: list[float] = []
         self._outputs: list[dict[str, Any]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,8 +53,20 @@ class RunReport(Callback):
         """Stops the clock."""
         self.seconds = time.perf_counter() - self._started
 
+    def on_train_epoch_start(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Starts the clock of the epoch."""
+        self._epochs.append(-time.perf_counter())
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Median time of an epoch with its validation."""
+        return statistics.median(self._epochs or [math.nan])
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the errors of the epoch."""
+        self._epochs[-1] += time.perf_counter()
         metrics = trainer.callback_metrics
         row = [float(metrics.get(key, "nan")) for key in ("train/mae", "val/mae")]
         self.history.append((trainer.current_epoch + 1, row[0], row[1]))
@@ -75,15 +92,14 @@ class RunReport(Callback):
         self._outputs.append(outputs)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the predictions together and writes the files."""
+        """Puts the predictions together and writes the files, on the first process."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        keys = ("target", "prediction", "offset")
-        values = [torch.cat([o[key] for o in self._outputs]) for key in keys]
+        names, values = _in_order(self._outputs, _indices(trainer))
         network: Any = pl_module.network
         self.predictions = Predictions(
             model=model_name(network),
             target=data.target,
-            names=[name for o in self._outputs for name in o["name"]],
+            names=names,
             values=values[0],
             predicted=values[1],
             offset=values[2],
@@ -93,6 +109,7 @@ class RunReport(Callback):
             num_train=len(data.parts[0]),
             source=_SHORT.get(data.dataset.lower(), Path(data.dataset).name),
             seconds=self.seconds,
+            force_mae=_force_mae(pl_module),
         )
         if self.folder is not None and trainer.is_global_zero:
             self._write(self.folder, self.predictions)
@@ -110,3 +127,33 @@ class RunReport(Callback):
                 self.files[2],
                 predictions.simple(),
             )
+
+
+def _force_mae(module: Any) -> float | None:
+    """The error of the test forces, where forces are trained."""
+    if getattr(module, "force_weight", None) is None:
+        return None
+    return float(module.metrics["test_force_mae"].compute())
+
+
+def _indices(trainer: Trainer) -> list[int]:
+    """The test molecules that this process has, in the order of its batches."""
+    return list(trainer.test_dataloaders.sampler)  # type: ignore[union-attr]
+
+
+def _in_order(
+    outputs: list[dict[str, Any]], indices: list[int]
+) -> tuple[list[str], list[Tensor]]:
+    """Names and values of the molecules of all processes, each once, in the order of
+    the data: the same on every process."""
+    keys = ("target", "prediction", "offset")
+    names = [name for o in outputs for name in o["name"]]
+    rows = [torch.cat([o[key] for o in outputs]) for key in keys]
+    # A trial run has fewer than there are.
+    shares = gather((indices[: len(names)], names, rows))
+    index = [i for share in shares for i in share[0]]
+    name = [n for share in shares for n in share[1]]
+    first = {i: at for at, i in reversed(list(enumerate(index)))}
+    order = [first[i] for i in sorted(first)]
+    values = [torch.cat(v)[order] for v in zip(*(s[2] for s in shares), strict=True)]
+    return [name[at] for at in order], values

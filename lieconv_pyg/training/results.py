@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lieconv_pyg.datasets import Target
@@ -17,7 +18,7 @@ from lieconv_pyg.datasets import Target
 
 class Errors(NamedTuple):
     """Mean absolute error, its standard error over the molecules (NaN for a single
-    one), and root mean square error."""
+    one), and root mean square error; of a vector's components."""
 
     mae: float
     uncertainty: float
@@ -25,10 +26,10 @@ class Errors(NamedTuple):
 
     @classmethod
     def of(cls, difference: Tensor) -> Errors:
-        """The errors of these differences, (M)."""
-        size = difference.abs()
+        """The errors of these differences, (M) or (M, 3)."""
+        size = difference.abs().view(len(difference), -1).mean(1)
         spread = float(size.std()) / len(size) ** 0.5 if len(size) > 1 else math.nan
-        return cls(float(size.mean()), spread, float(size.square().mean().sqrt()))
+        return cls(float(size.mean()), spread, float(difference.square().mean().sqrt()))
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,18 @@ class Predictions:
         model (str): What predicted.
         target (Target): What was predicted.
         names (list of str): The molecules.
-        values (Tensor): The target of each, (M).
-        predicted (Tensor): The prediction for each, (M).
+        values (Tensor): The target of each, (M), or (M, 3) for a vector.
+        predicted (Tensor): The prediction for each, alike.
         offset (Tensor): References plus median of each: what a model that
-            knows the composition alone would say, (M).
-        mean (float): Mean of the training molecules.
+            knows the composition alone would say, alike.
+        mean (Tensor): Mean of the training molecules, () or (3).
         referenced (bool): Whether references were subtracted.
         num_parameters (int): Size of the model.
         num_train (int): Number of training molecules.
         source (str, optional): Where the molecules come from. (default: :obj:`""`)
         seconds (float, optional): Time of the training.
+        force_mae (float, optional): Mean absolute error of a force's component, in
+            the target's unit per Å, if forces were trained.
     """
 
     model: str
@@ -57,12 +60,13 @@ class Predictions:
     values: Tensor
     predicted: Tensor
     offset: Tensor
-    mean: float
+    mean: Tensor | float
     referenced: bool
     num_parameters: int
     num_train: int
     source: str = ""
     seconds: float | None = None
+    force_mae: float | None = None
 
     @property
     def mae(self) -> float:
@@ -76,6 +80,8 @@ class Predictions:
     def simple(self) -> dict[str, Errors]:
         """Errors of the predictors that look at no geometry, by name."""
         kind = "element references" if self.referenced else "median"
+        if self.values.dim() > 1:
+            return {"the zero vector": Errors.of(-self.values)}
         return {
             "mean of the training molecules": Errors.of(self.mean - self.values),
             f"{kind} of the training molecules": Errors.of(self.offset - self.values),
@@ -89,14 +95,34 @@ class Predictions:
 
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes name, target and prediction, with the unit in the head."""
-        unit = self.target.unit
-        with Path(path).open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", f"target ({unit})", f"prediction ({unit})"])
-            for name, value, guess in zip(
-                self.names, self.values.tolist(), self.predicted.tolist(), strict=True
-            ):
-                writer.writerow([name, f"{value:.8g}", f"{guess:.8g}"])
+        columns = {"target": self.values, "prediction": self.predicted}
+        write_csv(path, self.names, columns, self.target.unit)
+
+
+def write_csv(
+    path: str | os.PathLike,
+    names: Sequence[str],
+    columns: Mapping[str, Tensor],
+    unit: str,
+) -> None:
+    r"""Writes a row for each molecule, with the unit in the head.
+
+    Args:
+        path (path): The file.
+        names (sequence of str): The molecules.
+        columns (mapping): What to write for each, (M), or (M, 3) for three columns.
+        unit (str): Their unit.
+    """
+    head, tables = ["name"], []
+    for name, values in columns.items():
+        axes = [""] if values.dim() == 1 else [" x", " y", " z"]
+        head += [f"{name}{axis} ({unit})" for axis in axes]
+        tables.append(values.view(len(names), -1))
+    with Path(path).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        for name, row in zip(names, torch.cat(tables, 1).tolist(), strict=True):
+            writer.writerow([name, *(f"{value:.10g}" for value in row)])
 
 
 def error_table(results: Sequence[Predictions]) -> str:
@@ -108,13 +134,18 @@ def error_table(results: Sequence[Predictions]) -> str:
     """
     first = results[0]
     unit = first.target.unit
-    head = ("test error", f"MAE ({unit})", f"RMSE ({unit})", "parameters", "training")
-    rows = [head]
-    for r in sorted(results, key=lambda r: r.mae):
+    rows = [["test error", f"MAE ({unit})", f"RMSE ({unit})", "parameters", "training"]]
+    results = sorted(results, key=lambda r: r.mae)
+    for r in results:
         time = "" if r.seconds is None else f"{r.seconds:.0f} s"
-        rows.append((r.model, *_cells(r.errors()), f"{r.num_parameters:,}", time))
+        rows.append([r.model, *_cells(r.errors()), f"{r.num_parameters:,}", time])
+    if any(r.force_mae is not None for r in results):
+        forces = ["" if r.force_mae is None else f"{r.force_mae:.3g}" for r in results]
+        for row, cell in zip(rows, [f"force MAE ({unit}/Å)", *forces], strict=True):
+            row.insert(3, cell)
     for name, errors in first.simple().items():
-        rows.append((name, *_cells(errors), "", ""))
+        row = [name, *_cells(errors)]
+        rows.append(row + [""] * (len(rows[0]) - len(row)))
     first_width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for name, *cells in rows:

@@ -43,7 +43,8 @@ def test_loss_is_of_the_normalised_target(data, network):
     module.set_target(data.target, data.statistics)
     batch = Batch.from_data_list([data.parts[1][i] for i in range(7)])
     module.eval()
-    out, y = module._normalised(batch)
+    out, y, forces = module._compare(batch)
+    assert forces is None
     s = data.statistics
     expected = [
         (d.y.item() - s.references[d.z].sum().item() - s.median) / s.mad
@@ -118,7 +119,11 @@ def test_checkpoint_holds_plain_values(data, tmp_path):
     run.save_checkpoint(path)
     checkpoint = torch.load(path, weights_only=True)
     assert checkpoint["target"]["name"] == "ZPE"
-    assert checkpoint["hyper_parameters"] == {"lr": 1e-2, "warmup": 0.01}
+    assert checkpoint["hyper_parameters"] == {
+        "lr": 1e-2,
+        "warmup": 0.01,
+        "force_weight": None,
+    }
 
     loaded = MoleculeModule.load_from_checkpoint(
         path, network=Calibrated(), weights_only=True

@@ -1,0 +1,55 @@
+"""What the trainer of every run has: checkpoints, logs, plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO, LayerSync
+
+from lieconv_pyg.training.checkpoint_io import AtomicCheckpointIO
+from lieconv_pyg.training.sync_batch_norm import BatchNormSync
+
+#: What is best, and what stops a run that gets no better.
+MONITOR = "val/loss"
+
+
+def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """The best epoch's checkpoint and the last one's, ``best.ckpt`` and
+    ``last.ckpt``."""
+    path = (folder / "checkpoints").resolve()
+    once: Any = {"enable_version_counter": False}
+    best = ModelCheckpoint(path, filename="best", monitor=MONITOR, **once)
+    return best, ModelCheckpoint(path, filename="last", **once)
+
+
+def early_stopping(patience: int | None) -> list[Callback]:
+    r"""Stops after so many epochs without a better one, if a number is given.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if patience is None:
+        return []
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1 epoch, got {patience}")
+    return [EarlyStopping(MONITOR, patience=patience)]
+
+
+def loggers(folder: Path) -> list[Logger]:
+    """CSV and TensorBoard, in a new folder of ``logs`` each time a run goes on."""
+    log = CSVLogger(str(folder), name="logs")
+    return [log, TensorBoardLogger(str(folder), "logs", log.version)]
+
+
+def plugins(given: Any) -> list[Any]:
+    """The plugins that were asked for, and ours for what none of them does."""
+    found = list(given) if isinstance(given, list) else [given] if given else []
+    if not any(isinstance(plugin, CheckpointIO) for plugin in found):
+        found.append(AtomicCheckpointIO())
+    if not any(isinstance(plugin, LayerSync) for plugin in found):
+        found.append(BatchNormSync())
+    return found
