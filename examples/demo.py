@@ -13,7 +13,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from lieconv_pyg.cli import UsageError, fit, one_line
+from lieconv_pyg.cli import UsageError, fit
 from lieconv_pyg.datasets import qm9_on_disk, qm9_root
 from lieconv_pyg.training import error_table, learning_curve, parity_plot
 
@@ -58,7 +58,7 @@ def main() -> None:
             [*common, baseline, f"--output={folder / 'graph_net'}"], table=False
         )
     except UsageError as error:
-        sys.exit(f"demo: error: {one_line(str(error))}")
+        sys.exit(f"demo: error: {error}")
 
     both = [lieconv.predictions, graph_net.predictions]
     parity, curve = folder / "parity.png", folder / "learning_curve.png"

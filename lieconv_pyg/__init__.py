@@ -10,6 +10,7 @@ with warnings.catch_warnings():
     import torch_geometric  # noqa: F401
 
 from lieconv_pyg import groups, neighbors, nn, transforms
+from lieconv_pyg.checkpoints import load
 from lieconv_pyg.equivariance import equivariance_error
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 from lieconv_pyg.nn import (
@@ -30,6 +31,7 @@ __all__ = [
     "groups",
     "lift",
     "lift_frames",
+    "load",
     "load_original_state_dict",
     "neighbors",
     "nn",

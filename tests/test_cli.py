@@ -2,37 +2,22 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 import yaml
 from ase.build import molecule
 from ase.io import write
 
 import lieconv_pyg
+from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli import UsageError, fit, main
-from lieconv_pyg.training import MoleculeModule
+from lieconv_pyg.datasets import QM9_TARGETS
 from tests.qm9_files import made_up_qm9
+from tests.runs import CONFIGS, EXAMPLES, TINY, empty_folder
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-CONFIGS = EXAMPLES / "configs"
-TINY = [
-    "--data.dataset=g2",
-    "--data.target=ZPE",
-    "--data.limit=[24,8,9]",
-    "--data.batch_size=8",
-    "--model.network=lieconv_pyg.nn.graph_net.GraphNet",
-    "--model.network.init_args.hidden_channels=8",
-    "--model.network.init_args.num_layers=1",
-    "--trainer.accelerator=cpu",
-    "--trainer.max_epochs=2",
-]
+__all__ = ["empty_folder"]
+pytestmark = pytest.mark.usefixtures("empty_folder")
 DEMO = f"--config={CONFIGS / 'demo.yaml'}"
-
-
-@pytest.fixture(autouse=True)
-def _empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LIECONV_QM9_ROOT", raising=False)
 
 
 def test_a_run(tmp_path, capsys):
@@ -45,7 +30,8 @@ def test_a_run(tmp_path, capsys):
     assert "ZPE, 9 test molecules of G2, trained on 24" in lines
     assert any(line.startswith("test error") and "kcal/mol" in line for line in lines)
     assert any(line.startswith("mean of the training molecules") for line in lines)
-    assert lines[-1] == f"checkpoint {tmp_path / 'run/checkpoints/best.ckpt'}"
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assert lines[-1] == f"checkpoint {best}, figures in run"
     assert "epoch 2, loss" in err and "val MAE" in err
     assert "Warning" not in err
     assert {p.name for p in Path("run").iterdir()} == {
@@ -62,10 +48,10 @@ def test_a_run(tmp_path, capsys):
     assert saved["data"]["limit"] == [24, 8, 9]
     assert saved["model"]["lr"] == 0.003
 
-    # What was tested is tested again, from the checkpoint alone with its configuration.
+    # What was tested is tested again, from the checkpoint alone.
     table = next(line for line in lines if line.startswith("GraphNet")).split()[:3]
     ckpt = "--ckpt_path=run/checkpoints/best.ckpt"
-    assert main(["test", "--config=run/config.yaml", ckpt]) == 0
+    assert main(["test", ckpt]) == 0
     again = capsys.readouterr().out.splitlines()
     assert table in [line.split()[:3] for line in again]
     assert main(["validate", "--config=run/config.yaml", ckpt]) == 0
@@ -76,51 +62,6 @@ def test_a_run(tmp_path, capsys):
     first = Path("run/predictions.csv").read_text()
     fit([*TINY, "--output=second"])
     assert Path("second/predictions.csv").read_text() == first
-
-
-def test_checkpoint_alone_makes_the_model():
-    run = fit([*TINY, "--output=run", "--trainer.max_epochs=1"])
-    checkpoint = torch.load(run.checkpoint, weights_only=True)
-    assert checkpoint["target"]["unit"] == "kcal/mol"
-    module = MoleculeModule.load_from_checkpoint(run.checkpoint, weights_only=True)
-    module.eval()
-    water = molecule("H2O")
-    z, pos = torch.tensor(water.numbers), torch.tensor(water.positions).float()
-    assert 0 < module(z, pos).item() < 40
-    assert run.predictions.mae == pytest.approx(
-        (run.predictions.predicted - run.predictions.values).abs().mean().item()
-    )
-    assert [row[0] for row in run.history] == [1]
-
-
-def test_resume_continues():
-    one = fit([*TINY, "--output=run", "--trainer.max_epochs=1"])
-    last = one.folder / "checkpoints" / "last.ckpt"
-    two = fit([*TINY, "--output=run", f"--ckpt_path={last}"])
-    assert [row[0] for row in two.history] == [1, 2]
-
-
-def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch):
-    lieconv = ["--model.network=lieconv_pyg.nn.MoleculeLieResNet"]
-    lieconv += ["--model.network.init_args.group.class_path=lieconv_pyg.groups.SE3"]
-    lieconv += ["--model.network.init_args.species=[1,3,4,5,6,7,8,9,11,13,14,15,16,17]"]
-    lieconv += ["--model.network.init_args.hidden_channels=8"]
-    lieconv += ["--model.network.init_args.num_neighbors=4"]
-    args = [*TINY[:4], *lieconv, *TINY[-2:], "--trainer.max_epochs=4"]
-    whole = fit([*args, "--output=whole"])
-
-    def stop(module):
-        if module.current_epoch == 2:
-            raise InterruptedError
-
-    monkeypatch.setattr(MoleculeModule, "on_train_epoch_start", stop)
-    with pytest.raises(InterruptedError):
-        fit([*args, "--output=run"])
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    resumed = fit([*args, "--output=run", "--ckpt_path=run/checkpoints/last.ckpt"])
-    assert resumed.history == whole.history
-    assert torch.equal(resumed.predictions.predicted, whole.predictions.predicted)
 
 
 def test_default_folder(tmp_path):
@@ -141,23 +82,91 @@ def test_file(capsys):
     assert sorted(p.name for p in Path().iterdir()) == ["a.xyz"]
 
 
-@pytest.mark.parametrize("baseline", [False, True])
+BASELINES = {
+    "graph_net": "GraphNet",
+    "egnn": "EGNN",
+    "schnet": "SchNet",
+    "dimenet": "DimeNetPlusPlus",
+}
+RUNS = sorted(p.stem for p in CONFIGS.glob("*.yaml") if p.stem not in BASELINES)
+
+
 @pytest.mark.parametrize(
-    "config", sorted(p.stem for p in CONFIGS.glob("*.yaml") if p.stem != "graph_net")
+    ("config", "baseline"),
+    [(config, None) for config in RUNS]
+    + [("demo", baseline) for baseline in BASELINES]
+    + [("qm9_homo_2000", baseline) for baseline in BASELINES],
 )
 def test_shipped_configurations(config, baseline, tmp_path, capsys):
     args = [f"--config={CONFIGS / config}.yaml", "--trainer.fast_dev_run=true"]
-    if baseline:
-        args.append(f"--config={CONFIGS / 'graph_net.yaml'}")
+    if baseline is not None:
+        args.append(f"--config={CONFIGS / baseline}.yaml")
+        args.append("--model.network.init_args.hidden_channels=16")
+    if baseline == "dimenet":  # seconds of sympy else
+        args.append("--model.network.init_args.num_spherical=2")
     if config.startswith("qm9"):
         root = made_up_qm9(tmp_path / "QM9")
         args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
         args += ["--model.network.init_args.hidden_channels=16"]
     fit([*args, "--trainer.accelerator=cpu"])
     out = capsys.readouterr().out
-    assert ("GraphNet" if baseline else "MoleculeLieResNet T(3)") in out
+    assert BASELINES.get(baseline, "MoleculeLieResNet") in out
     assert "test error" in out
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("given", ["--model.network {}", "--model.network={}"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_networks_by_one_argument(name, given, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", DEMO, *given.format(name).split(), "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["network"]["class_path"].endswith(BASELINES[name])
+    assert printed["model"]["network"]["init_args"]["hidden_channels"] == 64
+
+
+@pytest.mark.parametrize(
+    ("target", "pool", "readout"),
+    [("ZPE", "sum", "add"), ("ionization_energy", "mean", "mean")],
+)
+def test_pooling_follows_from_the_target(target, pool, readout, tmp_path):
+    args = [*TINY, f"--data.target={target}", "--data.limit=[24,6,6]"]
+    width = "--model.network.init_args.hidden_channels=8"
+    used = {}
+    for name in ("graph_net", "egnn", "schnet", "lieconv"):
+        more = ["--model.network", name, width, "--trainer.max_epochs=1"]
+        if name == "lieconv":
+            more += ["--model.network.init_args.group=lieconv_pyg.groups.SO3"]
+            more += [
+                "--model.network.init_args.species=[1,3,4,5,6,7,8,9,11,13,14,15,16,17]"
+            ]
+        run = fit([*args, *more, f"--output={name}"], table=False)
+        config = yaml.safe_load((run.folder / "config.yaml").read_text())
+        used[name] = config["model"]["network"]["init_args"]
+    assert {used[name]["pool"] for name in ("graph_net", "egnn", "lieconv")} == {pool}
+    assert used["schnet"]["readout"] == readout
+    fit([*args, "--model.network.init_args.pool=mean", "--output=mean"], table=False)
+    config = yaml.safe_load(Path("mean/config.yaml").read_text())
+    assert config["model"]["network"]["init_args"]["pool"] == "mean"
+
+
+@pytest.mark.parametrize("target", QM9_TARGETS)
+def test_all_targets_of_qm9_train(target, tmp_path):
+    root = made_up_qm9(tmp_path / "QM9")
+    args = [f"--config={CONFIGS / 'qm9_homo_2000.yaml'}", f"--data.root={root}"]
+    args += [f"--data.target={target}", "--data.limit=[24,5,4]", "--data.batch_size=8"]
+    args += ["--model.network.init_args.hidden_channels=16", "--trainer.max_epochs=2"]
+    args += ["--model.network.init_args.num_layers=1"]
+    args += ["--model.network.init_args.pool=auto", "--output=run"]
+    run = fit(args, table=False)
+    assert len(run.history) == 2
+    assert np.isfinite(run.history).all()
+    assert run.target == QM9_TARGETS[target]
+    config = yaml.safe_load(Path("run/config.yaml").read_text())
+    pool = config["model"]["network"]["init_args"]["pool"]
+    assert pool == ("sum" if run.target.extensive else "mean")
+    references = read_checkpoint(run.checkpoint)["state_dict"]["references"]
+    assert bool(references.any()) == run.target.extensive
 
 
 @pytest.mark.parametrize(
@@ -190,15 +199,6 @@ def test_errors_are_one_line_and_leave_nothing(args, message, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted(monkeypatch, capsys):
-    def stop(module):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(MoleculeModule, "on_train_epoch_start", stop)
-    assert main(["fit", *TINY, "--output=run"]) == 130
-    assert "lieconv: interrupted" in capsys.readouterr().err
-
-
 def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
@@ -207,7 +207,7 @@ def test_version(capsys):
 
 def test_other_errors(tmp_path, capsys):
     assert main(["fly"]) == 2
-    assert "'fit', 'validate', 'test'" in capsys.readouterr().err
+    assert "'fit', 'validate', 'test', 'predict'" in capsys.readouterr().err
     assert main(["fit", "--config=bad.yaml"]) == 2
     Path("bad.yaml").write_text("data: {dataset: g2, targets: ZPE}\n")
     assert main(["fit", DEMO, "--config=bad.yaml"]) == 2

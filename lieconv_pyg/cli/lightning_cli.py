@@ -1,14 +1,9 @@
-r"""The command ``lieconv``: trains and tests networks on molecules.
-
-.. code-block:: console
-
-    lieconv fit --config examples/configs/demo.yaml
-    lieconv fit --config FILE --data.target homo --trainer.max_epochs 20
-    lieconv test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
-"""
+"""Lightning's command line for molecules."""
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError
+import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import (
-    LightningArgumentParser,
-    LightningCLI,
-    SaveConfigCallback,
-)
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lieconv_pyg import __version__
+from lieconv_pyg.cli.checkpoint import check_same, with_checkpoint
+from lieconv_pyg.cli.errors import RunError, usage_errors
+from lieconv_pyg.cli.networks import long_names
+from lieconv_pyg.cli.predict import parser as predict_parser
+from lieconv_pyg.cli.save_config import SaveConfig
 from lieconv_pyg.datasets import Target
 from lieconv_pyg.training import (
+    EMA,
+    DivergenceError,
     MoleculeDataModule,
     MoleculeModule,
     Predictions,
@@ -38,15 +36,11 @@ from lieconv_pyg.training import (
     RunProgress,
     RunReport,
     error_table,
-    quiet,
+    trainer_parts,
 )
 from lieconv_pyg.training.report import model_name
 
 _COMMANDS = ("fit", "validate", "test")
-
-
-class UsageError(Exception):
-    """Something that the user can put right; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,7 @@ class Run:
         predictions (Predictions): The test predictions.
         history (list): Rows (epoch, training MAE, validation MAE).
         files (list of Path): Predictions and figures.
+        epoch_seconds (float): Median time of an epoch with its validation.
     """
 
     folder: Path
@@ -66,28 +61,12 @@ class Run:
     predictions: Predictions
     history: list[tuple[float, float, float]]
     files: list[Path] = field(default_factory=list)
+    epoch_seconds: float = math.nan
 
     @property
     def target(self) -> Target:
         """What was predicted."""
         return self.predictions.target
-
-
-class _SaveConfig(SaveConfigCallback):
-    """Saves the whole configuration in the run's folder."""
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Writes ``config.yaml``."""
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = self.config.clone()
-        config.ckpt_path = None  # the run that was resumed, not this one's beginning
-        self.parser.save(
-            config,
-            str(folder / self.config_filename),
-            skip_none=False,
-            overwrite=True,
-        )
 
 
 class LieConvCLI(LightningCLI):
@@ -104,6 +83,7 @@ class LieConvCLI(LightningCLI):
     """
 
     run: Run | None = None
+    _best: ModelCheckpoint | None = None
 
     def __init__(self, args: Sequence[str] | None = None, table: bool = True) -> None:
         self.table = table
@@ -111,11 +91,12 @@ class LieConvCLI(LightningCLI):
         super().__init__(
             MoleculeModule,
             MoleculeDataModule,
-            save_config_callback=_SaveConfig,
+            save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={
                 "max_epochs": 100,
                 "enable_model_summary": False,
+                "inference_mode": False,  # forces are gradients, in tests too
                 # MPS has no float64, which total energies need.
                 "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
             },
@@ -123,6 +104,7 @@ class LieConvCLI(LightningCLI):
             parser_kwargs={
                 **strict,
                 "prog": "lieconv",
+                "description": "Trains and tests networks on molecules.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
@@ -137,40 +119,92 @@ class LieConvCLI(LightningCLI):
         # Checkpoints hold plain values: there is nothing to choose.
         return {name: known[name] | {"weights_only"} for name in _COMMANDS}
 
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        assert parser._subcommands_action is not None
+        parser._subcommands_action.add_subcommand(  # for --help: main runs it
+            "predict", predict_parser(), help="Predict for the structures of a file."
+        )
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``--output``."""
+        """Adds what concerns the run as a whole."""
         parser.add_argument(
             "--output",
             type=str | None,
             default=None,
             help="Folder of the run. By default a new one in runs/.",
         )
+        parser.add_argument(
+            "--ema",
+            type=float | None,
+            default=None,
+            help="Decay of a moving average of the weights, such as 0.999. It is what "
+            "is validated, saved and tested. By default there is none.",
+        )
+        parser.add_argument(
+            "--patience",
+            type=int | None,
+            default=None,
+            help="Stop after so many epochs without a better validation error.",
+        )
+        parser.add_argument(
+            "--trust",
+            type=list[str],
+            default=[],
+            help="Packages of yours whose classes a checkpoint's configuration names.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, with the configuration of a checkpoint where there is no other."""
+        given = long_names(list(sys.argv[1:] if args is None else args))
+        self._goes_on = False
+        if given and given[0] in _COMMANDS:
+            with usage_errors():
+                given, self._goes_on = with_checkpoint(given)
+        self._given = given
+        super().parse_arguments(parser, given)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing here, where Lightning has a checkpoint's settings replace those that
+        were given: ours are compared with them, see :meth:`_check`."""
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, and looks at the data."""
-        try:
+        with usage_errors():
+            molecules = MoleculeDataModule(**self._get(self.config, "data").as_dict())
+            molecules.setup()
+            self._fit_network_to(molecules.target)
             super().instantiate_classes()
+            self.datamodule.share(molecules)
+            self.datamodule.check_processes(self.trainer.world_size)
             self._check()
-        except ArgumentError:
-            raise
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            raise UsageError(str(error)) from error
-        except Exception as error:
-            # Lightning's own complaints about the trainer's arguments.
-            if type(error).__name__ == "MisconfigurationException":
-                raise UsageError(str(error)) from error
-            raise
+
+    def _fit_network_to(self, target: Target) -> None:
+        """Sets what follows from the target and was left open, or is ``auto``: sums
+        for extensive targets, vectors for vectors."""
+        chosen = {
+            "pool": "sum" if target.extensive else "mean",
+            "readout": "add" if target.extensive else "mean",  # PyG's SchNet
+            "out_vectors": target.num_components > 1,
+        }
+        given = self.parser.parse_args(self._given, defaults=False)
+        fixed = self._get(given, "model").network.get("init_args") or Namespace()
+        network = self._get(self.config, "model").network
+        for name, value in chosen.items():
+            if name in network.init_args and fixed.get(name, "auto") == "auto":
+                network.init_args[name] = value
 
     @rank_zero_only
     def _check(self) -> None:
         """Raises for whatever is wrong before anything is written."""
-        from lieconv_pyg.training.module import check_species
-
         checkpoint = self._get(self.config, "ckpt_path")
-        special = {"best", "last", "hpc", "registry"}
-        if checkpoint and checkpoint not in special and not Path(checkpoint).is_file():
-            raise FileNotFoundError(f"ckpt_path: there is no file {checkpoint}")
-        new = self.subcommand == "fit" and not checkpoint
+        if checkpoint:
+            dump = self.parser.dump(self.config, skip_none=False)
+            config = yaml.safe_load(dump)[self.subcommand]
+            check_same(
+                str(self.subcommand), Path(checkpoint), config, self.datamodule.target
+            )
+        new = self.subcommand == "fit" and not (checkpoint or self._goes_on)
         if new and self.folder.exists():
             if not self.folder.is_dir():
                 raise ValueError(f"output: {self.folder} is not a folder")
@@ -178,15 +212,17 @@ class LieConvCLI(LightningCLI):
                 raise ValueError(f"output: {self.folder} is not empty, name another")
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise ValueError("trainer: max_epochs or max_steps must be set")
-        self.datamodule.setup()
-        check_species(self.model.network, self.datamodule.elements())
+        self.model.check(self.datamodule)
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         if not hasattr(self, "_folder"):
             output = self._get(self.config, "output")
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            # Lightning starts the same command for the other processes.
+            stamp = os.environ.get("LIECONV_STAMP") if _rank() else None
+            stamp = stamp or datetime.now().strftime("%Y%m%d-%H%M%S")
+            os.environ["LIECONV_STAMP"] = stamp
             network = type(self.model.network).__name__
             target = Path(self.datamodule.target_name).name
             name = f"{target}-{network}-{stamp}".replace(" ", "_")
@@ -203,24 +239,22 @@ class LieConvCLI(LightningCLI):
         callbacks: list[Any] = [self.report, RandomState()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(self.progress)
-        if fit and not trial and config.get("enable_checkpointing") is not False:
-            folder = (self.folder / "checkpoints").resolve()
-            callbacks += [  # the best, and the last of all epochs
-                ModelCheckpoint(
-                    folder,
-                    filename="best",
-                    monitor="val/mae",
-                    enable_version_counter=False,
-                ),
-                ModelCheckpoint(folder, filename="last", enable_version_counter=False),
-            ]
-        if fit and config.get("logger") in (None, True):
-            kwargs["logger"] = CSVLogger(str(self.folder), name="logs")
-        if not fit:
+        ema, patience = (self._get(self.config, key) for key in ("ema", "patience"))
+        if fit:
+            callbacks += [] if ema is None else [EMA(ema)]
+            callbacks += trainer_parts.early_stopping(patience)
+            if not trial and config.get("enable_checkpointing") is not False:
+                self._best, last = trainer_parts.checkpoints(self.folder)
+                callbacks += [self._best, last]
+            if config.get("logger") in (None, True):
+                kwargs["logger"] = trainer_parts.loggers(self.folder)
+        else:
             kwargs["logger"] = False
             kwargs["enable_checkpointing"] = False
             self.save_config_callback = None
         self.trainer_defaults["callbacks"] = callbacks
+        kwargs["plugins"] = trainer_parts.plugins(config.get("plugins"))
+        kwargs["sync_batchnorm"] = False  # the plugin does it, on the CPU too
         return super().instantiate_trainer(default_root_dir=str(self.folder), **kwargs)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -239,9 +273,7 @@ class LieConvCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the best checkpoint and shows the errors."""
-        trial = self.report.folder is None
-        checkpoint = self.trainer.checkpoint_callback
-        best = getattr(checkpoint, "best_model_path", "") if not trial else ""
+        best = "" if self._best is None else self._best.best_model_path
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
@@ -256,13 +288,14 @@ class LieConvCLI(LightningCLI):
             self.report.predictions,
             self.report.history,
             self.report.files,
+            self.report.epoch_seconds,
         )
         if self.table:
             _say("\n" + error_table([self.run.predictions]) + "\n")
         for file in self.run.files:
             _say(f"wrote    {file}")
         if self.run.checkpoint is not None:
-            _say(f"checkpoint {self.run.checkpoint}")
+            _say(f"checkpoint {self.run.checkpoint}, figures in {self.folder}")
 
     def test(self, model: MoleculeModule, **kwargs: Any) -> None:
         """Shows the test errors as the table of a run."""
@@ -270,71 +303,20 @@ class LieConvCLI(LightningCLI):
         assert self.report.predictions is not None
         _say(error_table([self.report.predictions]))
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except DivergenceError as error:
+            raise RunError(error) from error
+        except OSError as error:
+            raise RunError(f"{error}; checkpoints are in {self.folder}") from error
+
+
+def _rank() -> int:
+    """Which process this is, known before there is a trainer."""
+    return getattr(rank_zero_only, "rank", 0)
+
 
 @rank_zero_only
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def fit(args: Sequence[str], table: bool = True) -> Run:
-    r"""Runs ``lieconv fit`` from Python.
-
-    Args:
-        args (sequence of str): What would follow ``lieconv fit``.
-        table (bool, optional): Whether to print the errors. (default: :obj:`True`)
-
-    Raises:
-        UsageError: If something is wrong with the arguments or the data.
-    """
-    with quiet():
-        cli = _start(["fit", *args], table)
-    assert cli.run is not None
-    return cli.run
-
-
-def _start(args: Sequence[str] | None, table: bool = True) -> LieConvCLI:
-    """Runs a command; complaints about its arguments become :class:`UsageError`."""
-    try:
-        return LieConvCLI(args, table)
-    except ArgumentError as error:
-        raise UsageError(str(error)) from error
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    r"""The command ``lieconv``.
-
-    Args:
-        args (sequence of str, optional): The arguments; by default those of the
-            command line.
-
-    Returns:
-        0, or 2 where the arguments or the data are wrong: then there is one line on
-        standard error that says what, and nothing is left behind.
-    """
-    try:
-        with quiet():
-            _start(args)
-    except UsageError as error:
-        print(f"lieconv: error: {one_line(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return _interrupted()
-    except SystemExit as stop:
-        if stop.code != 1:
-            raise
-        return _interrupted()  # Lightning's way to say so
-    return 0
-
-
-def _interrupted() -> int:
-    print("lieconv: interrupted; --ckpt_path goes on from last.ckpt", file=sys.stderr)
-    return 130
-
-
-def one_line(message: str) -> str:
-    """A message without line breaks and runs of blanks."""
-    return " ".join(message.split())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

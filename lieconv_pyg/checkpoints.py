@@ -1,0 +1,243 @@
+r"""Checkpoints: what is in them, and models from them.
+
+A checkpoint of a run holds, besides what Lightning puts there, the version of this
+package, the target, and the configuration of the run. It is read with
+:obj:`weights_only=True`, and the classes that its configuration names are looked up
+in a few packages only: reading it runs no code that it brings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lieconv_pyg.groups import LieGroup
+
+if TYPE_CHECKING:
+    from lieconv_pyg.datasets import Target
+    from lieconv_pyg.training import MoleculeModule
+
+#: Counts the changes after which older checkpoints cannot be read.
+FORMAT = 1
+#: Where the classes of a checkpoint's configuration may come from.
+TRUSTED = ("lieconv_pyg", "torch.nn", "torch_geometric.nn")
+
+
+def stamp(checkpoint: dict[str, Any], target: Target | None) -> None:
+    """Adds the version of the package and the target to a checkpoint."""
+    from lieconv_pyg import __version__
+
+    checkpoint["lieconv_pyg"] = {"version": __version__, "format": FORMAT}
+    if target is not None:
+        names = ("name", "unit", "extensive", "description", "num_components")
+        checkpoint["target"] = {name: getattr(target, name) for name in names}
+
+
+def target_of(checkpoint: Mapping[str, Any], wanted: Target | None) -> Target | None:
+    r"""The target of a checkpoint, if it has one.
+
+    Raises:
+        ValueError: If it has another name or unit than the one that is wanted.
+    """
+    from lieconv_pyg.datasets import Target
+
+    if "target" not in checkpoint:
+        return None
+    target = Target(**checkpoint["target"])
+    if wanted and (wanted.name, wanted.unit) != (target.name, target.unit):
+        raise ValueError(
+            f"the checkpoint is for the target {target.label}, the data have "
+            f"{wanted.label}: set data.target to the checkpoint's"
+        )
+    return target
+
+
+def read_checkpoint(path: str | os.PathLike, device: Any = "cpu") -> dict[str, Any]:
+    r"""Reads a checkpoint of this package.
+
+    Args:
+        path (path): The file.
+        device (optional): Where its tensors go. (default: :obj:`"cpu"`)
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a whole checkpoint of a version that this one reads.
+    """
+    from lieconv_pyg import __version__
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint: there is no file {path}")
+    try:
+        checkpoint = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # pickle, zip and torch raise all kinds
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is not a whole checkpoint ({text})") from error
+    if not isinstance(checkpoint, dict) or "lieconv_pyg" not in checkpoint:
+        raise ValueError(f"{path} is not a checkpoint of lieconv_pyg")
+    made = checkpoint["lieconv_pyg"]
+    if made["format"] != FORMAT:
+        raise ValueError(
+            f"{path} was written by lieconv_pyg {made['version']} (format "
+            f"{made['format']}); this is {__version__} (format {FORMAT}): use that one"
+        )
+    if made["version"] != __version__:
+        warnings.warn(
+            f"{path} was written by lieconv_pyg {made['version']}, "
+            f"this is {__version__}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return checkpoint
+
+
+def load(
+    path: str | os.PathLike,
+    device: Any = "cpu",
+    trust: Sequence[str] = (),
+    network: torch.nn.Module | None = None,
+) -> MoleculeModule:
+    r"""The trained model of a checkpoint, in evaluation mode.
+
+    .. code-block:: python
+
+        model = lieconv_pyg.load("runs/homo/checkpoints/best.ckpt")
+        values = model(z, pos, batch)  # (B), in model.target.unit
+
+    Args:
+        path (path): The checkpoint of a run.
+        device (optional): Where the model goes. (default: :obj:`"cpu"`)
+        trust (sequence of str, optional): Packages of your own whose classes the
+            checkpoint's configuration may name. (default: :obj:`()`)
+        network (torch.nn.Module, optional): The network, for checkpoints of runs that
+            were not made by the command line. (default: built from the checkpoint)
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a checkpoint that this version reads, names classes
+            of other packages, or does not fit :obj:`network`.
+    """
+    from lieconv_pyg.training import MoleculeModule
+
+    checkpoint = read_checkpoint(path, device)
+    settings = dict(checkpoint.get("hyper_parameters", {}))
+    settings.pop("_instantiator", None)
+    config = settings.pop("network", None)
+    if network is None:
+        if config is None:
+            raise ValueError(
+                f"{path} does not say what its network is, since that was built in "
+                "Python: give it as 'network'"
+            )
+        check_trusted(config, trust, str(path))
+        network = build(config)
+    module = MoleculeModule(network, **settings).to(device)
+    load_weights(module, checkpoint["state_dict"], str(path))
+    module.target = target_of(checkpoint, None)
+    return module.eval()
+
+
+def load_weights(
+    module: torch.nn.Module, state_dict: Mapping[str, Any], source: str
+) -> None:
+    r"""Loads weights.
+
+    Raises:
+        ValueError: With what differs, if they do not fit; the module is then as it was.
+    """
+    ours = module.state_dict()
+    sizes = {
+        name: (tuple(state_dict[name].shape), tuple(ours[name].shape))
+        for name in ours.keys() & state_dict.keys()
+    }
+    shapes = [
+        f"{name} is {there} there, {here} here"
+        for name, (there, here) in sorted(sizes.items())
+        if there != here
+    ]
+    for what, names in (
+        ("it has other shapes:", shapes),
+        ("it lacks", [name for name in ours if name not in state_dict]),
+        ("this network lacks its", [name for name in state_dict if name not in ours]),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"{source} is of another network: {what} {', '.join(names[:3])}{more}"
+            )
+    module.load_state_dict(state_dict)
+
+
+def build(config: Any) -> Any:
+    r"""Makes what a configuration says: mappings with :obj:`class_path` and
+    :obj:`init_args` become objects, all else remains as it is.
+
+    Raises:
+        ValueError: If a class is not a network, a layer or a group.
+    """
+    if isinstance(config, Mapping) and "class_path" in config:
+        module, _, name = config["class_path"].rpartition(".")
+        try:
+            cls = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"there is no class {config['class_path']}") from error
+        if not (isinstance(cls, type) and issubclass(cls, (torch.nn.Module, LieGroup))):
+            raise ValueError(f"{config['class_path']} is neither a module nor a group")
+        return cls(**build(dict(config.get("init_args") or {})))
+    if isinstance(config, Mapping):
+        return {key: build(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [build(value) for value in config]
+    return config
+
+
+def check_trusted(config: Any, trust: Sequence[str], source: str) -> None:
+    r"""Checks that a configuration names nothing to import beyond the packages of
+    :data:`TRUSTED` and :obj:`trust`.
+
+    Raises:
+        ValueError: If it does.
+    """
+    for name in _dotted(config):
+        if not any(name == t or name.startswith(f"{t}.") for t in (*TRUSTED, *trust)):
+            raise ValueError(
+                f"{source} names {name}, which is not of {', '.join(TRUSTED)}: if you "
+                f"know where the checkpoint comes from, trust {name.split('.')[0]!r}"
+            )
+
+
+def _dotted(config: Any) -> Iterator[str]:
+    """The strings in a configuration that could be imported."""
+    if isinstance(config, Mapping):
+        for value in config.values():
+            yield from _dotted(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _dotted(value)
+    elif isinstance(config, str) and re.fullmatch(r"\w+(\.\w+)+", config):
+        yield config
+
+
+def differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """What differs between two configurations, a line each."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        found = []
+        for key in {**there, **here}:
+            path = f"{name}.{key}" if name else str(key)
+            found += differences(there.get(key), here.get(key), path)
+        return found
+    if there == here:
+        return []
+    return [f"{name}: {_short(there)} in the checkpoint, {_short(here)} here"]
+
+
+def _short(value: Any) -> str:
+    """A value of a configuration; of an object its class."""
+    return str(value.get("class_path", value) if isinstance(value, Mapping) else value)

@@ -1,0 +1,118 @@
+"""What the command line does with the checkpoint that it is given: finding it, running
+with its configuration, and saying what differs from it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lieconv_pyg.checkpoints import (
+    check_trusted,
+    differences,
+    read_checkpoint,
+    target_of,
+)
+from lieconv_pyg.datasets import Target
+
+#: Settings of the data that say where it is and how it is read, not what it is.
+_WHERE = {"root", "num_workers", "download"}
+
+
+def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:
+    r"""Arguments in which ``--ckpt_path last`` (or ``best``) is a path, and which have
+    the checkpoint's configuration where they name no other.
+
+    Returns:
+        The arguments, and whether they go on with a run.
+
+    Raises:
+        ValueError: If ``last`` or ``best`` comes without ``--output``, if the
+            checkpoint cannot be read, or names classes that are not trusted.
+        FileNotFoundError: If there is no such checkpoint.
+    """
+    command, rest = args[0], list(args[1:])
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--ckpt_path", "--output", "--trust"):
+        parser.add_argument(name)
+    parser.add_argument("-c", "--config", action="append")
+    known, others = parser.parse_known_args(rest)
+    if known.ckpt_path in (None, "null") or "--print_config" in str(others):
+        return [command, *rest], False
+    path = _resolve(command, known.ckpt_path, known.output)
+    given = [arg for arg in rest if arg != "--ckpt_path" and arg != known.ckpt_path]
+    given = [arg for arg in given if not arg.startswith("--ckpt_path=")]
+    if path is not None:
+        given.append(f"--ckpt_path={path}")
+    if known.config:
+        return [command, *given], True
+    if path is None:
+        return [command, f"--config={Path(known.output, 'config.yaml')}", *given], True
+    trust = [] if known.trust is None else yaml.safe_load(known.trust)
+    config = _configuration(path, trust if isinstance(trust, list) else [trust])
+    if command != "fit":
+        config = {key: config[key] for key in ("model", "data")}
+    return [command, f"--config={yaml.safe_dump(config)}", *given], True
+
+
+def _resolve(command: str, name: str, output: str | None) -> Path | None:
+    """The path of a checkpoint; nothing where a run has not made its first."""
+    if name not in ("last", "best"):
+        return Path(name)
+    if output is None:
+        raise ValueError(f"ckpt_path {name} needs the folder of the run as output")
+    path = Path(output, "checkpoints", f"{name}.ckpt")
+    if path.is_file():
+        return path
+    if name == "last" and command == "fit" and Path(output, "config.yaml").is_file():
+        print(f"{output} has no checkpoint yet: from the beginning", file=sys.stderr)
+        return None
+    raise FileNotFoundError(f"ckpt_path: there is no file {path}")
+
+
+def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
+    """The configuration of the run that made a checkpoint."""
+    config = read_checkpoint(path).get("config")
+    if config is None:
+        raise ValueError(f"{path} has no configuration: name one by config")
+    check_trusted(config["model"], trust, str(path))
+    return {k: v for k, v in config.items() if k not in ("ckpt_path", "output")}
+
+
+def check_same(
+    command: str, path: Path, config: Mapping[str, Any], target: Target
+) -> None:
+    r"""Compares a checkpoint's configuration with the one that is about to run.
+
+    Raises:
+        ValueError: With what differs: in the network or the target, or, where the run
+            goes on, in the data or the rest of the model.
+    """
+    checkpoint = read_checkpoint(path)
+    there = checkpoint.get("config")
+    if there is None:
+        return
+    model = [config["model"], there["model"]]
+    data = [
+        {key: value for key, value in c["data"].items() if key not in _WHERE}
+        for c in (config, there)
+    ]
+    if command != "fit":
+        model = [{"network": m["network"]} for m in model]
+    found = differences(model[1], model[0], "model")
+    elsewhere = differences(data[1], data[0], "data")
+    if command == "fit":
+        found += elsewhere
+    if found:
+        raise ValueError(
+            f"{path} is of another run: {'; '.join(found)}. Leave config out to take "
+            "the checkpoint's, or start anew without ckpt_path"
+        )
+    target_of(checkpoint, target)
+    if elsewhere:
+        note = f"not the data of the checkpoint's run: {'; '.join(elsewhere)}"
+        print(f"lieconv: note: {note}", file=sys.stderr)
