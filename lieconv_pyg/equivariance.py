@@ -20,6 +20,7 @@ def equivariance_error(
     *,
     num_lifts: int = 1,
     transport: bool = False,
+    vectors: bool = False,
     num_elements: int = 4,
     scale: float = 1.0,
     seed: int = 0,
@@ -30,7 +31,8 @@ def equivariance_error(
     .. math::
         \max_g \frac{\| f(x, g \cdot p) - f(x, p) \|_\infty}{\| f(x, p) \|_\infty}.
 
-    Outputs are invariant: one for each example, or for each point.
+    Outputs are invariant, or vectors that turn with the points; one for each example,
+    or for each point.
 
     Args:
         model (Callable): Called as :obj:`model(x, pos, batch)`; with
@@ -45,6 +47,10 @@ def equivariance_error(
         transport (bool, optional): If :obj:`True`, the lifted points :math:`u` are
             moved, :math:`u \to g u`, rather than the points lifted again: what is
             left is the error of the convolutions alone. (default: :obj:`False`)
+        vectors (bool, optional): If :obj:`True`, outputs are vectors :math:`(*, d)`
+            in space, and :math:`L_g f(x, p)` takes the place of :math:`f(x, p)`,
+            with :math:`L_g` the linear part of the action: see :obj:`out_vectors` of
+            :class:`LieResNet`. (default: :obj:`False`)
         num_elements (int, optional): How many :math:`g`. (default: :obj:`4`)
         scale (float, optional): Size of those parts of :math:`g` that are not
             compact, such as translations. (default: :obj:`1.0`)
@@ -69,6 +75,7 @@ def equivariance_error(
             after = model(x, lifted=moved)
         else:
             after = model(x, group.act(g, pos), batch)
-        error = torch.maximum(error, (after - before).abs().max())
+        wanted = group.act_on_vectors(g, before) if vectors else before
+        error = torch.maximum(error, (after - wanted).abs().max())
     # Not a number where the output is not: torch.maximum keeps it.
     return float(error / before.abs().max()) if error != 0 else 0.0

@@ -119,6 +119,8 @@ class LiftPoints(BaseTransform):
             stabilizer elements for every point. (default: :obj:`False`)
         seed (int, optional): If given, every call starts its random numbers from
             this seed. (default: torch's global generator)
+        vectors (bool, optional): Whether outputs are vectors, for frames, see
+            :func:`~lieconv_pyg.lifting.lift_frames`. (default: :obj:`False`)
 
     Raises:
         ValueError: If an argument is out of range.
@@ -131,6 +133,7 @@ class LiftPoints(BaseTransform):
         lift: str = "haar",
         fixed: bool = False,
         seed: int | None = None,
+        vectors: bool = False,
     ) -> None:
         if lift not in ("haar", "frames"):
             raise ValueError(f"'lift' must be 'haar' or 'frames', got {lift!r}")
@@ -146,6 +149,7 @@ class LiftPoints(BaseTransform):
         self.lift = lift
         self.fixed = fixed
         self.seed = seed
+        self.vectors = vectors
 
     def forward(self, data: Data) -> Data:
         r"""Returns the example with lifted points."""
@@ -157,7 +161,7 @@ class LiftPoints(BaseTransform):
                 f"{self.group.space_dim})"
             )
         if self.lift == "frames":
-            out = lift_frames(self.group, pos, batch)
+            out = lift_frames(self.group, pos, batch, vectors=self.vectors)
         else:
             out = lift(
                 self.group,

@@ -165,6 +165,14 @@ def test_composes_with_other_transforms():
     torch.testing.assert_close(reached, out.pos[out.lift_point])
 
 
+def test_frames_for_vectors():
+    line = Data(pos=torch.arange(9.0, dtype=torch.float64).view(3, 3))
+    for vectors, frames in [(False, 2), (True, 4)]:
+        out = LiftPoints(SE3(), lift="frames", vectors=vectors)(line).lifted
+        equal(out, lift_frames(SE3(), line.pos, vectors=vectors))
+        assert len(out.component.unique()) == frames
+
+
 def test_clone_move_pickle():
     data = pipeline(SE3(), "frames")(examples(SE3())[2])
     for other in (data.clone(), copy.deepcopy(data), pickle.loads(pickle.dumps(data))):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase.build import molecule
 
-from lieconv_pyg import LieResNet, MoleculeLieResNet
+from lieconv_pyg import LieResNet, MoleculeLieResNet, equivariance_error
 from lieconv_pyg.groups import SE2, SE3, SO2, SO3, RxSO2, T, Trivial
 from lieconv_pyg.lifting import lift_frames
 from lieconv_pyg.nn.readout import pool_lifted, turn_vectors
@@ -70,6 +70,8 @@ def test_frames_are_exact(group, pool):
     first = 16 if pool is None else 4
     assert out.shape == (first, 2, group.space_dim)
     assert out[-1].abs().max() > 5e-3
+    assert equivariance_error(model, group, x, pos, batch, vectors=True) < 1e-10
+    assert equivariance_error(model, group, x, pos, batch) > 0.1
 
 
 def test_transported_lifts(group):
