@@ -7,7 +7,8 @@
 The data are a file as PyG's MD17 and rMD17 have them, or anything with energies and
 forces that ASE reads. Nothing is downloaded. With --ckpt_path nothing is trained.
 What is printed last: how far the forces are from finite differences of the energy
-(float64), and the drift of the total energy in the dynamics.
+(float64), and the drift of the total energy in the dynamics. Further arguments go to
+`lieconv fit`, such as --trainer.max_epochs 10.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms, units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 from matplotlib.figure import Figure
 
@@ -30,7 +31,7 @@ from lieconv_pyg.datasets import load_molecules
 CONFIG = Path(__file__).parent / "configs" / "md17.yaml"
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,25 +39,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--unit", help="of the energies, where the file does not say")
     parser.add_argument("--output", type=Path, help="folder of the results")
     parser.add_argument("--ckpt_path", type=Path, help="a trained model")
-    parser.add_argument("--epochs", type=int, help="instead of the configuration's")
-    parser.add_argument("--limit", type=int, nargs=3, help="instead of its molecules")
     parser.add_argument("--steps", type=int, default=2000, help="of the dynamics")
     parser.add_argument("--timestep", type=float, default=0.5, help="in fs")
     parser.add_argument("--temperature", type=float, default=300.0, help="in K")
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
-def train(args: argparse.Namespace, folder: Path) -> Path:
+def train(args: argparse.Namespace, folder: Path, rest: list[str]) -> Path:
     """Trains on the data; the checkpoint."""
-    given = [f"--config={CONFIG}", f"--data.dataset={args.data}", f"--output={folder}"]
-    for option, value in {
-        "data.unit": args.unit,
-        "data.limit": args.limit,
-        "trainer.max_epochs": args.epochs,
-    }.items():
-        if value is not None:
-            given.append(f"--{option}={value}")
-    run = fit(given)
+    given = [f"--data.dataset={args.data}", f"--output={folder}"]
+    given.append(f"--data.unit={args.unit or 'null'}")
+    run = fit([f"--config={CONFIG}", *given, *rest])
     assert run.checkpoint is not None
     return run.checkpoint
 
@@ -80,7 +73,9 @@ def force_error(atoms: Atoms, step: float = 1e-4) -> float:
 def dynamics(atoms: Atoms, args: argparse.Namespace, folder: Path) -> list[list[float]]:
     """NVE dynamics: time (fs), total, potential and kinetic energy (eV) by step."""
     rng = np.random.default_rng(0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=args.temperature, rng=rng)
+    mass = atoms.get_masses()[:, None]
+    spread = np.sqrt(mass * units.kB * args.temperature)  # Maxwell and Boltzmann's
+    atoms.set_momenta(spread * rng.normal(size=atoms.positions.shape))
     Stationary(atoms)
     rows: list[list[float]] = []
 
@@ -142,11 +137,11 @@ def report(args: argparse.Namespace, folder: Path, checkpoint: Path) -> None:
 
 
 def main() -> None:
-    args = parse_args()
+    args, rest = parse_args()
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = args.output or Path("runs", f"md17-{stamp}")
     try:
-        checkpoint = args.ckpt_path or train(args, folder)
+        checkpoint = args.ckpt_path or train(args, folder, rest)
         folder.mkdir(parents=True, exist_ok=True)
         report(args, folder, checkpoint)
     except (UsageError, RunError, ValueError, OSError) as error:

@@ -1,5 +1,3 @@
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.datasets import QM9_TARGETS
 from tests.qm9_files import made_up_qm9
-from tests.runs import CONFIGS, EXAMPLES, TINY, empty_folder
+from tests.runs import CONFIGS, TINY, empty_folder
 
 __all__ = ["empty_folder"]
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -219,26 +217,3 @@ def test_other_errors(tmp_path, capsys):
     assert [p.name for p in Path("full").iterdir()] == ["notes.txt"]
     with pytest.raises(UsageError, match="Did you mean 'ZPE'"):
         fit([*TINY, "--data.target=ZEP"])
-
-
-def demo(monkeypatch, *args):
-    monkeypatch.setattr(sys, "argv", ["demo.py", *args])
-    runpy.run_path(str(EXAMPLES / "demo.py"), run_name="__main__")
-
-
-def test_demo(tmp_path, monkeypatch, capsys):
-    demo(monkeypatch, "--epochs=1", "--output=demo")
-    out = capsys.readouterr().out
-    table = out[out.index("test error") :]
-    for row in ("MoleculeLieResNet T(3)", "GraphNet", "mean of the training"):
-        assert row in table
-    assert "kcal/mol" in table
-    for line in out.splitlines()[-3:]:
-        assert Path(line.split()[-1]).is_file()
-    assert out.splitlines()[-1].endswith("demo/lieconv/checkpoints/best.ckpt")
-
-
-def test_demo_says_what_is_wrong(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"--qm9: .* folder none"):
-        demo(monkeypatch, "--qm9=none")
-    assert list(tmp_path.iterdir()) == []

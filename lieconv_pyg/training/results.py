@@ -31,6 +31,14 @@ class Errors(NamedTuple):
         spread = float(size.std()) / len(size) ** 0.5 if len(size) > 1 else math.nan
         return cls(float(size.mean()), spread, float(difference.square().mean().sqrt()))
 
+    def text(self) -> tuple[str, str]:
+        """MAE with its standard error, and RMSE, to three digits of the MAE."""
+        digits = 2
+        if math.isfinite(self.mae) and self.mae > 0:
+            digits = min(max(0, 2 - math.floor(math.log10(self.mae))), 9)
+        mae, spread, rmse = (f"{value:,.{digits}f}" for value in self)
+        return mae if math.isnan(self.uncertainty) else f"{mae} ± {spread}", rmse
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -138,13 +146,13 @@ def error_table(results: Sequence[Predictions]) -> str:
     results = sorted(results, key=lambda r: r.mae)
     for r in results:
         time = "" if r.seconds is None else f"{r.seconds:.0f} s"
-        rows.append([r.model, *_cells(r.errors()), f"{r.num_parameters:,}", time])
+        rows.append([r.model, *r.errors().text(), f"{r.num_parameters:,}", time])
     if any(r.force_mae is not None for r in results):
         forces = ["" if r.force_mae is None else f"{r.force_mae:.3g}" for r in results]
         for row, cell in zip(rows, [f"force MAE ({unit}/Å)", *forces], strict=True):
             row.insert(3, cell)
     for name, errors in first.simple().items():
-        row = [name, *_cells(errors)]
+        row = [name, *errors.text()]
         rows.append(row + [""] * (len(rows[0]) - len(row)))
     first_width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
@@ -153,12 +161,3 @@ def error_table(results: Sequence[Predictions]) -> str:
         lines.append("  ".join([name.ljust(first_width), *right]).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
     return "\n".join([f"{first.title}, trained on {first.num_train}", "", *lines])
-
-
-def _cells(errors: Errors) -> tuple[str, str]:
-    """MAE with its standard error, and RMSE, to three digits of the MAE."""
-    digits = 2
-    if math.isfinite(errors.mae) and errors.mae > 0:
-        digits = min(max(0, 2 - math.floor(math.log10(errors.mae))), 9)
-    mae, spread, rmse = (f"{value:,.{digits}f}" for value in errors)
-    return mae if math.isnan(errors.uncertainty) else f"{mae} ± {spread}", rmse

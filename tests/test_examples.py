@@ -1,0 +1,187 @@
+"""The programs in ``examples/``, on a few molecules."""
+
+import csv
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+from tests.qm9_files import made_up_qm9
+from tests.runs import EXAMPLES, empty_folder
+
+__all__ = ["empty_folder"]
+pytestmark = pytest.mark.usefixtures("empty_folder")
+BRIEF = ["--trainer.max_epochs=1", "--data.batch_size=4"]
+
+
+@pytest.fixture
+def example(monkeypatch, capsys):
+    """Runs an example; what it prints."""
+
+    def run(name, *args):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, args)])
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_demo(example):
+    out = example("demo", "--epochs=1", "--output=demo")
+    table = out[out.index("test error") :]
+    for row in ("MoleculeLieResNet T(3)", "GraphNet", "mean of the training"):
+        assert row in table
+    assert "kcal/mol" in table
+    for line in out.splitlines()[-3:]:
+        assert Path(line.split()[-1]).is_file()
+    assert out.splitlines()[-1].endswith("demo/lieconv/checkpoints/best.ckpt")
+
+
+def test_demo_says_what_is_wrong(example, tmp_path):
+    with pytest.raises(SystemExit, match=r"--qm9: .* folder none"):
+        example("demo", "--qm9=none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_compare_qm9(example, tmp_path):
+    made_up_qm9(tmp_path / "QM9")
+    given = ["--qm9=QM9", "--molecules", 24, 4, 4, "--data.batch_size=8"]
+    out = example(
+        "compare_qm9", *given, "--epochs=1", "--networks", "lieconv", "egnn",
+        "--targets", "homo", "U0", "--output=out",
+    )  # fmt: skip
+    tables = (tmp_path / "out" / "tables.md").read_text()
+    homo, energy = tables.strip().split("\n\nU0")
+    assert homo in out and energy in out
+    rows = [cells(line) for line in homo.splitlines() if line.startswith("|")]
+    assert [len(row) for row in rows] == [6] * len(rows)
+    assert rows[0][4] == "test MAE (meV)"
+    by_name = {row[0]: row for row in rows}
+    assert by_name["MoleculeLieResNet T(3)"][-1] == "30 (100,000)"
+    assert by_name["EGNN"][-1] == "29 (100,000)"
+    assert int(by_name["EGNN"][1].replace(",", "")) > 50_000
+    assert by_name["EGNN"][2] == "1" and float(by_name["EGNN"][3]) > 0
+    assert "mean of the training molecules" in by_name
+    # What the table says of a network is the error over its predictions.
+    with (tmp_path / "out" / "homo" / "egnn" / "run" / "predictions.csv").open() as f:
+        table = list(csv.DictReader(f))
+    errors = [
+        abs(float(r["prediction (meV)"]) - float(r["target (meV)"])) for r in table
+    ]
+    assert len(errors) == 4
+    assert by_name["EGNN"][4].split(" ± ")[0] == f"{np.mean(errors):,.0f}"
+    # Extensive targets are sums over atoms, without further arguments.
+    assert "| 19 (100,000) |" in energy
+    config = (tmp_path / "out" / "U0" / "lieconv" / "run" / "config.yaml").read_text()
+    assert "pool: sum" in config
+
+
+def test_compare_qm9_by_time(example, tmp_path):
+    made_up_qm9(tmp_path / "QM9")
+    given = ["--qm9=QM9", "--molecules", 24, 4, 4, "--networks", "egnn"]
+    given.append("--data.batch_size=8")
+    out = example("compare_qm9", *given, "--minutes=0.02", "--output=out")
+    (epochs,) = re.findall(r"egnn on homo: (\d+) epochs", out)
+    (row,) = (line for line in out.splitlines() if line.startswith("| EGNN"))
+    assert cells(row)[2] == epochs
+    assert float(epochs) * float(cells(row)[3]) < 5
+    with pytest.raises(SystemExit, match=r"HOMO is none of mu, alpha, homo"):
+        example("compare_qm9", "--qm9=QM9", "--targets", "HOMO")
+    with pytest.raises(SystemExit, match=r"QM9 is not in none: give --qm9"):
+        example("compare_qm9", "--qm9=none")
+
+
+def frames(num):
+    """A molecule in motion, with energies, forces and made-up dipoles."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(num):
+        atoms = molecule("CH3CH2OH")
+        atoms.positions += rng.normal(scale=0.03, size=atoms.positions.shape)
+        atoms.calc = EMT()
+        results = {
+            "energy": atoms.get_potential_energy(),
+            "forces": atoms.get_forces(),
+            "dipole": 0.1 * (atoms.numbers - 3) @ atoms.positions,
+        }
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        found.append(atoms)
+    return found
+
+
+def test_md17(example):
+    data = frames(40)
+    arrays = {
+        "z": data[0].numbers,
+        "R": np.stack([atoms.positions for atoms in data]),
+        "E": np.array([atoms.get_potential_energy() for atoms in data]),
+        "F": np.stack([atoms.get_forces() for atoms in data]),
+    }
+    np.savez("ethanol.npz", **arrays)
+    given = ["--data=ethanol.npz", "--unit=eV", "--steps=20", "--output=out"]
+    out = example("md17", *given, *BRIEF, "--data.limit=[12,2,4]")
+    assert "force MAE (eV/Å)" in out
+    (error,) = re.findall(r"finite differences: (\S+) eV/Å", out)
+    assert 0 <= float(error) < 1e-6
+    (worst,) = re.findall(r"at most (\S+) meV per atom", out)
+    rows = np.loadtxt("out/nve.csv", delimiter=",", skiprows=1)
+    assert rows.shape == (21, 4)
+    np.testing.assert_allclose(rows[:, 0], 0.5 * np.arange(21))
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2] + rows[:, 3], atol=1e-8)
+    change = 1000 * np.abs(rows[:, 1] - rows[0, 1]).max() / 9
+    assert float(worst) == pytest.approx(change, rel=0.05)
+    # The total energy is kept far better than the kinetic energy, which moves.
+    assert change < 0.05 * 1000 * np.ptp(rows[:, 3]) / 9
+    assert len(read("out/nve.traj", ":")) == 3
+    assert Path("out/nve.png").stat().st_size > 10_000
+    checkpoint = out.splitlines()[-1].split()[1].strip(",")
+
+    # With a checkpoint nothing is trained.
+    again = example("md17", *given[:3], f"--ckpt_path={checkpoint}", "--output=again")
+    assert "training" not in again
+    assert np.allclose(np.loadtxt("again/nve.csv", delimiter=",", skiprows=1), rows)
+    with pytest.raises(SystemExit, match=r"md17: error: .*say in what unit"):
+        example("md17", "--data=ethanol.npz", "--output=third")
+
+
+@pytest.mark.parametrize("kind", ["arrays", "extxyz"])
+def test_dipole(example, kind):
+    data = frames(20)
+    if kind == "extxyz":
+        write("dipoles.extxyz", data)
+    else:
+        dipoles = np.stack([atoms.get_dipole_moment() for atoms in data])
+        norms = np.linalg.norm(dipoles, axis=1, keepdims=True)
+        np.savez(
+            "dipoles.npz",
+            num_atoms=[9] * 20,
+            z=np.concatenate([atoms.numbers for atoms in data]),
+            pos=np.concatenate([atoms.positions for atoms in data]),
+            y=np.hstack([norms, dipoles]) / 0.529177210903,
+            y_names=["dipole_norm", "dipole_x", "dipole_y", "dipole_z"],
+        )
+    file = "dipoles.extxyz" if kind == "extxyz" else "dipoles.npz"
+    given = [f"--data={file}", "--output=out", *BRIEF, "--data.limit=[12,2,2]"]
+    out = example("dipole", *given)
+    assert "MAE (e*Ang)" in out
+    (error, size) = re.findall(r"differ by (\S+) .* of (\S+) e\*Ang in the mean", out)[
+        0
+    ]
+    assert 0 <= float(error) < 1e-9 * float(size)
+    if kind == "arrays":
+        read_back = read("out/dipoles.extxyz", ":")
+        for one, other in zip(read_back, data, strict=True):
+            np.testing.assert_allclose(
+                one.get_dipole_moment(), other.get_dipole_moment(), atol=1e-6
+            )
