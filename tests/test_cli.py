@@ -10,8 +10,9 @@ import lieconv_pyg
 from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.datasets import QM9_TARGETS
+from tests.molecules import distorted
 from tests.qm9_files import made_up_qm9
-from tests.runs import CONFIGS, TINY, empty_folder
+from tests.runs import CONFIGS, TINY, TINY_DATA, TINY_SE3, empty_folder
 
 __all__ = ["empty_folder"]
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -102,6 +103,10 @@ def test_shipped_configurations(config, baseline, tmp_path, capsys):
         args.append("--model.network.init_args.hidden_channels=16")
     if baseline == "dimenet":  # seconds of sympy else
         args.append("--model.network.init_args.num_spherical=2")
+    if config in ("md17", "dipole"):
+        write("a.extxyz", [distorted("CH3CH2OH", seed) for seed in range(20)])
+        args += ["--data.dataset=a.extxyz", "--data.limit=null", "--data.batch_size=4"]
+        args += ["--model.network.init_args.hidden_channels=16"]
     if config.startswith("qm9"):
         root = made_up_qm9(tmp_path / "QM9")
         args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
@@ -217,3 +222,34 @@ def test_other_errors(tmp_path, capsys):
     assert [p.name for p in Path("full").iterdir()] == ["notes.txt"]
     with pytest.raises(UsageError, match="Did you mean 'ZPE'"):
         fit([*TINY, "--data.target=ZEP"])
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precision(precision, tmp_path):
+    errors = []
+    for given in ([], [f"--trainer.precision={precision}"]):
+        run = fit([*TINY_SE3, *given, f"--output=run{len(given)}"], table=False)
+        errors.append(run.predictions.mae)
+    assert errors[1] != errors[0]
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
+def test_gradient_clipping(tmp_path):
+    predicted = []
+    # Clipped so hard that Adam does not move: as with no learning rate.
+    for given in ("--trainer.gradient_clip_val=1e-16", "--model.lr=1e-30"):
+        run = fit([*TINY, given, f"--output={given[2:4]}"], table=False)
+        predicted.append(run.predictions.predicted)
+    np.testing.assert_allclose(*predicted, rtol=1e-5)
+    run = fit([*TINY, "--output=free"], table=False)
+    assert not np.allclose(predicted[0], run.predictions.predicted, rtol=1e-3)
+
+
+def test_patience(tmp_path):
+    given = [*TINY_DATA, "--model.network=egnn", "--trainer.max_epochs=30"]
+    width = "--model.network.init_args.hidden_channels=8"
+    still = [width, "--model.lr=1e-30", "--patience=2", "--output=run"]
+    run = fit([*given, *still], table=False)
+    assert len(run.history) == 3  # the first, and two that are no better
+    with pytest.raises(UsageError, match="patience must be at least 1"):
+        fit([*given, "--patience=0", "--output=no"], table=False)

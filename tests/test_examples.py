@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from tests.molecules import distorted
 from tests.qm9_files import made_up_qm9
 from tests.runs import EXAMPLES, empty_folder
 
@@ -102,26 +100,8 @@ def test_compare_qm9_by_time(example, tmp_path):
         example("compare_qm9", "--qm9=none")
 
 
-def frames(num):
-    """A molecule in motion, with energies, forces and made-up dipoles."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(num):
-        atoms = molecule("CH3CH2OH")
-        atoms.positions += rng.normal(scale=0.03, size=atoms.positions.shape)
-        atoms.calc = EMT()
-        results = {
-            "energy": atoms.get_potential_energy(),
-            "forces": atoms.get_forces(),
-            "dipole": 0.1 * (atoms.numbers - 3) @ atoms.positions,
-        }
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        found.append(atoms)
-    return found
-
-
 def test_md17(example):
-    data = frames(40)
+    data = [distorted("CH3CH2OH", seed) for seed in range(40)]
     arrays = {
         "z": data[0].numbers,
         "R": np.stack([atoms.positions for atoms in data]),
@@ -157,7 +137,7 @@ def test_md17(example):
 
 @pytest.mark.parametrize("kind", ["arrays", "extxyz"])
 def test_dipole(example, kind):
-    data = frames(20)
+    data = [distorted("CH3CH2OH", seed) for seed in range(20)]
     if kind == "extxyz":
         write("dipoles.extxyz", data)
     else:

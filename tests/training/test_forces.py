@@ -1,11 +1,7 @@
 """Training of energies with forces, and of vectors."""
 
-import numpy as np
 import pytest
 import torch
-from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from lightning.pytorch import seed_everything
 from torch_geometric.nn.models.schnet import GaussianSmearing
@@ -14,6 +10,7 @@ from lieconv_pyg.groups import SE3, SO3, T
 from lieconv_pyg.nn import MoleculeLieResNet
 from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.training import MoleculeDataModule, MoleculeModule
+from tests.molecules import distorted
 from tests.training.test_module import trainer
 
 
@@ -21,18 +18,8 @@ from tests.training.test_module import trainer
 def folder(tmp_path_factory):
     """Distorted molecules with energies, forces and made-up dipoles."""
     path = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(0)
-    frames = []
-    for i in range(60):
-        atoms = molecule(["H2O", "CH4", "CH3OH"][i % 3])
-        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
-        atoms.calc = EMT()
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        charges = np.array([{1: 0.4, 6: -0.3, 8: -0.7}[z] for z in atoms.numbers])
-        centred = atoms.positions - atoms.positions.mean(0)
-        results = {"energy": energy, "forces": forces, "dipole": charges @ centred}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
+    names = ["H2O", "CH4", "CH3OH"]
+    frames = [distorted(names[i % 3], i, 0.05) for i in range(60)]
     write(path / "emt.extxyz", frames)
     return path
 
