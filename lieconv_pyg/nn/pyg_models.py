@@ -99,6 +99,7 @@ class SchNet(torch_geometric.nn.SchNet):
     """
 
     interaction_graph: Any
+    species = range(1, 100)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -149,6 +150,8 @@ class DimeNetPlusPlus(torch_geometric.nn.DimeNetPlusPlus):
           :math:`(N)`, sorted *(optional)*
         - **output:** :math:`(B, F_{out})`
     """
+
+    species = range(1, 95)
 
     def __init__(
         self,

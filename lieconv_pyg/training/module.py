@@ -302,7 +302,9 @@ def check_species(network: torch.nn.Module, elements: list[int]) -> None:
     known = species.tolist() if isinstance(species, Tensor) else list(species)
     missing = sorted(set(elements) - set(known))
     if missing:
+        remedy = f"set its species to {sorted(set(known) | set(elements))}"
+        if isinstance(species, range):
+            remedy = f"{type(network).__name__} knows those up to {species[-1]}"
         raise ValueError(
-            f"the network was not built for the atomic numbers {missing}: set its "
-            f"species to {sorted(set(known) | set(elements))}"
+            f"the network was not built for the atomic numbers {missing}: {remedy}"
         )

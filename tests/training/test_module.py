@@ -5,7 +5,9 @@ from torch_geometric.data import Batch
 
 from lieconv_pyg.datasets import Target
 from lieconv_pyg.nn.graph_net import GraphNet
+from lieconv_pyg.nn.pyg_models import DimeNetPlusPlus, SchNet
 from lieconv_pyg.training import MoleculeDataModule, MoleculeModule
+from lieconv_pyg.training.module import check_species
 
 
 class Calibrated(GraphNet):
@@ -155,6 +157,12 @@ def test_unknown_elements(data, tmp_path):
     network.species = (1, 6)
     with pytest.raises(ValueError, match=r"set its species to \[1, .*17\]"):
         trainer(tmp_path).fit(MoleculeModule(network), datamodule=data)
+    small = {"hidden_channels": 8, "num_spherical": 2, "num_blocks": 1}
+    for network, last in [(SchNet(8, 8, 1), 99), (DimeNetPlusPlus(**small), 94)]:
+        name = type(network).__name__
+        check_species(network, [1, last])
+        with pytest.raises(ValueError, match=rf"\[{last + 1}\]: {name} .* to {last}"):
+            check_species(network, [1, last + 1])
 
 
 def test_bad_arguments(network):
