@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from lieconv_pyg.datasets.molecules import Molecules
@@ -91,14 +92,15 @@ def load_qm9(
     """
     chosen = qm9_target(target)
     folder = qm9_root(root)
-    if not qm9_on_disk(folder):
-        if not download:
-            raise FileNotFoundError(
-                f"QM9 is not in {folder} (neither {_RAW} nor {_PROCESSED}): name its "
-                f"folder by root or {ROOT_VARIABLE}, or set download to fetch it"
-            )
-        _download(folder)
-    dataset = _open(folder)
+    if not (download or qm9_on_disk(folder)):
+        raise FileNotFoundError(
+            f"QM9 is not in {folder} (neither {_RAW} nor {_PROCESSED}): name its "
+            f"folder by root or {ROOT_VARIABLE}, or set download to fetch it"
+        )
+    with _one_at_a_time(folder):
+        if not qm9_on_disk(folder):
+            _download(folder)
+        dataset = _open(folder)
     data, slices = dataset._data, dataset.slices
     references = qm9_references(chosen)
     num_atoms = slices["z"].diff()
@@ -118,6 +120,25 @@ def load_qm9(
         references,
         source=f"QM9 in {folder}",
     )
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Lets other processes wait while one fetches or prepares the files."""
+    if (folder / _PROCESSED).is_file():
+        yield
+        return
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / ".lock"
+    try:
+        with FileLock(lock):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+            if created:
+                folder.rmdir()  # if nothing else came in
 
 
 def _open(folder: Path) -> Any:
@@ -161,7 +182,6 @@ def _download(folder: Path, timeout: float = 10.0) -> None:
     from torch_geometric.data import download_url, extract_zip
     from torch_geometric.datasets import QM9
 
-    existed = folder.exists()
     try:
         # Without this look, a blocked network would be waited for without end.
         with urllib.request.urlopen(QM9.processed_url, timeout=timeout):
@@ -170,7 +190,7 @@ def _download(folder: Path, timeout: float = 10.0) -> None:
         extract_zip(path, str(folder / "raw"))
         os.unlink(path)
     except (OSError, urllib.error.URLError) as error:
-        shutil.rmtree(folder / "raw" if existed else folder, ignore_errors=True)
+        shutil.rmtree(folder / "raw", ignore_errors=True)
         raise FileNotFoundError(
             f"QM9 is not in {folder} and {QM9.processed_url} cannot be reached "
             f"({error}): name the folder that has it by root or {ROOT_VARIABLE}, or "

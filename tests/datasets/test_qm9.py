@@ -1,8 +1,10 @@
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from filelock import FileLock
 from torch_geometric.datasets import QM9
 
 from lieconv_pyg.datasets import (
@@ -12,6 +14,7 @@ from lieconv_pyg.datasets import (
     qm9_references,
     qm9_root,
 )
+from tests.qm9_files import made_up_qm9
 
 HARTREE = 27.211386246
 #: QM9's own record of methane, in its units (Ha, except mu, alpha, r2 and Cv).
@@ -77,6 +80,18 @@ def test_download_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"cannot be reached.*'g2'"):
         load_qm9("homo", tmp_path / "QM9", download=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_prepares_and_the_others_wait(tmp_path):
+    root = made_up_qm9(tmp_path / "QM9", 5)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(root / ".lock"):
+            other = pool.submit(load_qm9, "homo", root)
+            with pytest.raises(TimeoutError):
+                other.result(timeout=0.5)
+            assert not (root / "processed").exists()
+        assert len(other.result(timeout=60)) == 5
+    assert sorted(path.name for path in root.iterdir()) == ["processed", "raw"]
 
 
 def test_damaged_file(tmp_path, capsys):
