@@ -4,21 +4,7 @@ import torch
 from lieconv_pyg.nn import EGNN, EGNNConv
 from lieconv_pyg.nn.graph_net import atom_pairs
 
-
-def molecules():
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.tensor([0] * 5 + [1] + [2] * 4)
-    z = torch.tensor([6, 1, 1, 1, 118, 2, 8, 8, 1, 1])
-    pos = torch.randn(10, 3, generator=generator, dtype=torch.float64)
-    return z, pos, batch
-
-
-def rotation(n=3, sign=1):
-    """A random orthogonal matrix with this determinant."""
-    generator = torch.Generator().manual_seed(1)
-    q, _ = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))
-    q[0] *= sign * torch.linalg.det(q).sign()
-    return q
+from .baselines import check_network, molecules, rotation
 
 
 def tiny(**settings):
@@ -137,29 +123,8 @@ def test_call_and_repr(network):
     assert str(network) == "EGNN(hidden_channels=16, num_layers=3)"
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_invariance(network, sign):
-    z, pos, batch = molecules()
-    out = network(z, pos, batch)
-    moved = network(z, pos @ rotation(sign=sign).T + 1.0, batch)
-    assert torch.allclose(moved, out, rtol=0, atol=1e-10)
-    assert not torch.allclose(network(z, 1.1 * pos, batch), out, rtol=0, atol=1e-6)
-
-
-def test_permutation(network):
-    z, pos, batch = molecules()
-    order = torch.tensor([3, 1, 4, 0, 2, 5, 9, 7, 8, 6])
-    moved = network(z[order], pos[order], batch[order])
-    assert torch.allclose(moved, network(z, pos, batch), rtol=0, atol=1e-10)
-
-
-def test_batched_is_single(network):
-    z, pos, batch = molecules()
-    out = network(z, pos, batch)
-    for i in range(3):
-        one = batch == i
-        single = network(z[one], pos[one])
-        assert torch.allclose(single, out[i : i + 1], rtol=0, atol=1e-10)
+def test_symmetries(network):
+    check_network(network)
 
 
 @pytest.mark.parametrize("cutoff", [None, 3.0])

@@ -14,6 +14,8 @@ from lieconv_pyg.nn.pyg_models import (
     triplets,
 )
 
+from .baselines import check_network, molecules
+
 SCHNET = {"hidden_channels": 8, "num_filters": 8, "num_interactions": 2}
 SCHNET |= {"num_gaussians": 10, "cutoff": 3.0}
 DIMENET = {"hidden_channels": 8, "int_emb_size": 4, "out_emb_channels": 8}
@@ -21,14 +23,6 @@ DIMENET |= {"num_blocks": 1, "num_spherical": 3, "num_radial": 2, "cutoff": 3.0}
 DIMENET |= {"basis_emb_size": 4, "out_channels": 1}
 # PyG's default is zeros, of which nothing can be seen.
 DIMENET |= {"output_initializer": "glorot_orthogonal"}
-
-
-def molecules():
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.tensor([0] * 5 + [1] + [2] * 4)
-    z = torch.tensor([6, 1, 1, 1, 1, 2, 8, 8, 1, 1])
-    pos = torch.randn(10, 3, generator=generator, dtype=torch.float64)
-    return z, pos, batch
 
 
 @pytest.fixture(scope="module", params=["SchNet", "DimeNetPlusPlus", "GraphNet"])
@@ -158,33 +152,8 @@ def test_published_dimenet():
     assert list(original)[: len(defaults)] == list(defaults)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_invariance(network, sign):
-    z, pos, batch = molecules()
-    out = network(z, pos, batch)
-    q, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
-    q[0] *= sign * torch.linalg.det(q).sign()
-    moved = network(z, pos @ q.T + 1.0, batch)
-    assert out.shape == (3, 1) and out.dtype == torch.float64
-    assert torch.allclose(moved, out, rtol=0, atol=1e-10)
-    assert not torch.allclose(network(z, 1.1 * pos, batch), out, rtol=0, atol=1e-6)
-
-
-def test_permutation(network):
-    z, pos, batch = molecules()
-    order = torch.tensor([3, 1, 4, 0, 2, 5, 9, 7, 8, 6])
-    moved = network(z[order], pos[order], batch[order])
-    assert torch.allclose(moved, network(z, pos, batch), rtol=0, atol=1e-10)
-
-
-def test_batched_is_single(network):
-    z, pos, batch = molecules()
-    out = network(z, pos, batch)
-    for i in range(3):
-        one = batch == i
-        single = network(z[one], pos[one])
-        assert single.shape == (1, 1)
-        assert torch.allclose(single, out[i : i + 1], rtol=0, atol=1e-10)
+def test_symmetries(network):
+    check_network(network)
 
 
 def test_no_edges(network):
