@@ -102,6 +102,11 @@ def test_configuration_of_a_checkpoint_is_not_trusted_either(checkpoint, capsys)
     change(checkpoint, config=config)
     assert main(["test", f"--ckpt_path={checkpoint}"]) == 2
     assert "names tests.test_checkpoints.Ran" in capsys.readouterr().err
+    config["model"]["network"] = {"class_path": "lieconv_pyg.nn.EGNN"}
+    config["trainer"]["callbacks"] = [{"class_path": "tests.test_checkpoints.Ran"}]
+    change(checkpoint, config=config)
+    assert main(["fit", f"--ckpt_path={checkpoint}"]) == 2
+    assert "names tests.test_checkpoints.Ran" in capsys.readouterr().err
 
 
 def test_trust():

@@ -80,6 +80,8 @@ def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
     if config is None:
         raise ValueError(f"{path} has no configuration: name one by config")
     check_trusted(config["model"], trust, str(path))
+    # The trainer's parts, such as callbacks, are Lightning's.
+    check_trusted(config.get("trainer"), (*trust, "lightning.pytorch"), str(path))
     return {k: v for k, v in config.items() if k not in ("ckpt_path", "output")}
 
 
