@@ -1,3 +1,5 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import lieconv_pyg
 from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.datasets import QM9_TARGETS
+from lieconv_pyg.nn.graph_net import GraphNet
 from tests.molecules import distorted
 from tests.qm9_files import made_up_qm9
 from tests.runs import CONFIGS, TINY, TINY_DATA, TINY_SE3, empty_folder
@@ -116,6 +119,55 @@ def test_shipped_configurations(config, baseline, tmp_path, capsys):
     assert BASELINES.get(baseline, "MoleculeLieResNet") in out
     assert "test error" in out
     assert not (tmp_path / "runs").exists()
+
+
+STEEP = {"class_path": "lieconv_pyg.neighbors.PolynomialEnvelope"}
+STEEP["init_args"] = {"p": 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "envelope"),
+    [*((c, None) for c in RUNS), ("demo", True), ("demo", STEEP)],
+)
+def test_configurations_are_printed_as_they_are_read(config, envelope, capsys):
+    args = ["fit", f"--config={CONFIGS / config}.yaml", "--print_config"]
+    given = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())
+    given = given["model"]["network"]["init_args"]
+    if envelope is not None:
+        given["envelope"] = envelope
+        value = json.dumps(envelope)
+        args.append(f"--model.network.init_args.envelope={value}")
+    with pytest.raises(SystemExit, match="0"):
+        main(args)
+    first = capsys.readouterr().out
+    found = yaml.safe_load(first)["model"]["network"]["init_args"]
+    group = given.pop("group")
+    assert found["group"]["class_path"] == group["class_path"]
+    assert {name: found[name] for name in given} == given
+    Path("again.yaml").write_text(first)
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--config=again.yaml", "--print_config"])
+    assert capsys.readouterr().out == first
+
+
+HOOK = "--model.network.init_args.hook=true"
+
+
+class Unwritable(GraphNet):
+    """Its argument's type has no way back from text."""
+
+    def __init__(self, hook: Callable[[GraphNet], GraphNet] | bool | None = None):
+        super().__init__(hidden_channels=8, num_layers=1)
+
+
+def test_values_that_cannot_be_written_down(tmp_path):
+    network = f"--model.network={__name__}.Unwritable"
+    with (
+        pytest.warns(UserWarning, match="Unable to serialize"),
+        pytest.raises(UsageError, match="cannot be written down: hook: Unable"),
+    ):
+        fit([*TINY_DATA, network, HOOK, "--output=run"])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given", ["--model.network {}", "--model.network={}"])

@@ -198,8 +198,11 @@ class LieConvCLI(LightningCLI):
     def _check(self) -> None:
         """Raises for whatever is wrong before anything is written."""
         checkpoint = self._get(self.config, "ckpt_path")
+        dump = self.parser.dump(self.config, skip_none=False)
+        for line in dump.splitlines():
+            if "Unable to serialize" in line:
+                raise ValueError(f"a value that cannot be written down: {line.strip()}")
         if checkpoint:
-            dump = self.parser.dump(self.config, skip_none=False)
             config = yaml.safe_load(dump)[self.subcommand]
             check_same(
                 str(self.subcommand), Path(checkpoint), config, self.datamodule.target

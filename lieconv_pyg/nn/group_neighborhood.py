@@ -18,7 +18,8 @@ from lieconv_pyg.neighbors import (
 )
 from lieconv_pyg.neighbors.radius import check_radius
 
-Envelope = Callable[[Tensor], Tensor] | bool | None
+# bool comes first: jsonargparse takes True for a callable else, and cannot write it down.
+Envelope = bool | torch.nn.Module | Callable[[Tensor], Tensor] | None
 
 
 class GroupNeighborhood(torch.nn.Module):
