@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -17,14 +16,8 @@ from torch import Tensor
 
 from lieconv_pyg.datasets import Target, is_dipole, is_energy
 from lieconv_pyg.datasets.targets import NUM_ELEMENTS
-from lieconv_pyg.datasets.units import dipole_factor, energy_factor
+from lieconv_pyg.datasets.units import dipole_factor, energy_factor, is_potential
 from lieconv_pyg.nn import MoleculeLieResNet
-
-#: Names of targets whose gradient is a force, without blanks and in lower case.
-_ENERGIES = re.compile(
-    r"((ref|dft|ccsd|ccsd\(t\))?(free|total|potential|internal|binding|atomi[sz]ation|"
-    r"formation)?energy|u0|u|h|g|e|enthalpy|enthalpyofformation)"
-)
 
 
 class LieConvCalculator(Calculator):
@@ -42,8 +35,10 @@ class LieConvCalculator(Calculator):
     :obj:`implemented_properties`. Stresses are not computed, and periodic images are
     not seen.
 
-    For dynamics the energy must be smooth: train with :obj:`envelope=True` and
-    without batch norm.
+    For dynamics the energy must be smooth: train with T(3) or SE(3),
+    :obj:`envelope=True` and without batch norm. Those of SO(3) jump where an atom
+    passes the centre, and those of :obj:`lift="frames"` where principal axes cease to
+    be unique, as in linear molecules: forces are not their derivatives there.
 
     Args:
         model (path or MoleculeModule): A checkpoint (see :func:`lieconv_pyg.load`) or
@@ -76,7 +71,7 @@ class LieConvCalculator(Calculator):
         self._model: Any = _own(model, device, dtype)
         self._device = torch.device(device)
         self.target: Target = _target(self._model)
-        if _is_potential(self.target, as_energy):
+        if is_potential(self.target, as_energy):
             self.implemented_properties = ["energy", "free_energy", "forces"]
             self._factor = energy_factor(self.target.unit)
         elif is_dipole(self.target) and not as_energy:
@@ -188,12 +183,6 @@ def _target(module: torch.nn.Module) -> Target:
     if not isinstance(target, Target):
         raise ValueError("the model has no target: train it, or call its set_target")
     return target
-
-
-def _is_potential(target: Target, as_energy: bool) -> bool:
-    """Whether forces are the negative gradient of a target."""
-    plain = re.sub(r"[\s_-]+", "", target.name.lower())
-    return is_energy(target) and (as_energy or bool(_ENERGIES.fullmatch(plain)))
 
 
 def _refusal(target: Target, as_energy: bool) -> str:

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 #: Counts the changes after which older checkpoints cannot be read.
 FORMAT = 1
-#: Where the classes of a checkpoint's configuration may come from.
-TRUSTED = ("lieconv_pyg", "torch.nn", "torch_geometric.nn")
+#: Where the classes of a checkpoint's configuration may be defined: layers, networks
+#: and groups that run nothing but their arithmetic.
+TRUSTED = (
+    "lieconv_pyg",
+    "torch.nn.modules",
+    "torch_geometric.nn.dense",
+    "torch_geometric.nn.models",
+    "torch_geometric.nn.norm",
+)
 
 
 def stamp(checkpoint: dict[str, Any], target: Target | None) -> None:
@@ -59,12 +66,37 @@ def target_of(checkpoint: Mapping[str, Any], wanted: Target | None) -> Target | 
     return target
 
 
-def read_checkpoint(path: str | os.PathLike, device: Any = "cpu") -> dict[str, Any]:
+def read_file(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
+    r"""Reads what a training run has saved, never more than tensors and plain values.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a whole checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        hint = ", it is a folder: name its checkpoints/best.ckpt"
+        hint = hint if path.is_dir() else ""
+        raise FileNotFoundError(f"checkpoint: there is no file {path}{hint}")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # pickle, zip, torch and a cut file raise all kinds
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if text.startswith("Weights only load failed"):
+            text = "it is cut off, or holds more than tensors and plain values"
+        raise ValueError(f"{path} is not a whole checkpoint ({text})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} is not a checkpoint of a training run")
+    return checkpoint
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     r"""Reads a checkpoint of this package.
 
     Args:
         path (path): The file.
-        device (optional): Where its tensors go. (default: :obj:`"cpu"`)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -72,17 +104,10 @@ def read_checkpoint(path: str | os.PathLike, device: Any = "cpu") -> dict[str, A
     """
     from lieconv_pyg import __version__
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: there is no file {path}")
-    try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # pickle, zip and torch raise all kinds
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is not a whole checkpoint ({text})") from error
-    if not isinstance(checkpoint, dict) or "lieconv_pyg" not in checkpoint:
+    checkpoint = read_file(path)
+    made = checkpoint.get("lieconv_pyg")
+    if not isinstance(made, dict) or not {"format", "version"} <= made.keys():
         raise ValueError(f"{path} is not a checkpoint of lieconv_pyg")
-    made = checkpoint["lieconv_pyg"]
     if made["format"] != FORMAT:
         raise ValueError(
             f"{path} was written by lieconv_pyg {made['version']} (format "
@@ -126,7 +151,7 @@ def load(
     """
     from lieconv_pyg.training import MoleculeModule
 
-    checkpoint = read_checkpoint(path, device)
+    checkpoint = read_checkpoint(path)
     settings = dict(checkpoint.get("hyper_parameters", {}))
     settings.pop("_instantiator", None)
     config = settings.pop("network", None)
@@ -138,10 +163,10 @@ def load(
             )
         check_trusted(config, trust, str(path))
         network = build(config)
-    module = MoleculeModule(network, **settings).to(device)
+    module = MoleculeModule(network, **settings)
     load_weights(module, checkpoint["state_dict"], str(path))
     module.target = target_of(checkpoint, None)
-    return module.eval()
+    return module.to(device).eval()
 
 
 def load_weights(
@@ -199,35 +224,60 @@ def build(config: Any) -> Any:
 
 
 def check_trusted(config: Any, trust: Sequence[str], source: str) -> None:
-    r"""Checks that a configuration names nothing to import beyond the packages of
-    :data:`TRUSTED` and :obj:`trust`.
+    r"""Checks that a configuration names nothing but layers, networks and groups that
+    are defined in the packages :data:`TRUSTED`, and what is of the packages
+    :obj:`trust`.
 
     Raises:
         ValueError: If it does.
     """
-    for name in _dotted(config):
-        if not any(name == t or name.startswith(f"{t}.") for t in (*TRUSTED, *trust)):
+    for name in importable(config):
+        if not (within(name, trust) or _is_trusted(name)):
             raise ValueError(
-                f"{source} names {name}, which is not of {', '.join(TRUSTED)}: if you "
-                f"know where the checkpoint comes from, trust {name.split('.')[0]!r}"
+                f"{source} names {name}, which is no layer, network or group of "
+                f"{', '.join(TRUSTED)}: if you know where the checkpoint comes from, "
+                f"trust {name.split('.')[0]!r}"
             )
 
 
-def _dotted(config: Any) -> Iterator[str]:
-    """The strings in a configuration that could be imported."""
+def importable(config: Any) -> Iterator[str]:
+    """What a configuration could have imported: class paths, and dotted names."""
     if isinstance(config, Mapping):
-        for value in config.values():
-            yield from _dotted(value)
+        if "class_path" in config:
+            yield str(config["class_path"])
+        for key, value in config.items():
+            if key != "class_path":
+                yield from importable(value)
     elif isinstance(config, (list, tuple)):
         for value in config:
-            yield from _dotted(value)
+            yield from importable(value)
     elif isinstance(config, str) and re.fullmatch(r"\w+(\.\w+)+", config):
         yield config
 
 
+def within(name: str, packages: Sequence[str]) -> bool:
+    """Whether a dotted name is one of these packages or inside of one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def _is_trusted(name: str) -> bool:
+    """Whether a name is that of a module or group which is defined, and not only
+    imported, in a trusted package."""
+    if not within(name, [package.split(".")[0] for package in TRUSTED]):
+        return False
+    parent, _, last = name.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(parent), last)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    is_part = isinstance(cls, type) and issubclass(cls, (torch.nn.Module, LieGroup))
+    return is_part and within(cls.__module__, TRUSTED)
+
+
 def differences(there: Any, here: Any, name: str = "") -> list[str]:
     """What differs between two configurations, a line each."""
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
+    both = isinstance(there, Mapping) and isinstance(here, Mapping)
+    if both and there.get("class_path") == here.get("class_path"):
         found = []
         for key in {**there, **here}:
             path = f"{name}.{key}" if name else str(key)

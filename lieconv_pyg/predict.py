@@ -26,6 +26,7 @@ from lieconv_pyg.datasets import (
     structures_data,
     write_structures,
 )
+from lieconv_pyg.datasets.units import is_potential
 from lieconv_pyg.training import MoleculeModule
 from lieconv_pyg.training.module import check_species
 from lieconv_pyg.training.results import write_csv
@@ -60,7 +61,7 @@ def predict(
     batch_size: int = 64,
     device: str = "auto",
     overwrite: bool = False,
-    trust: list[str] | None = None,
+    trust: list[str] | str | None = None,
 ) -> list[Path]:
     r"""Predicts the target of a trained model for the structures of a file.
 
@@ -77,7 +78,7 @@ def predict(
         format: ASE's name of the data's format. By default it is recognised.
         output_format: ASE's name of the output's format. By default by its name.
         forces: Whether to predict forces as well, the negative gradient. By default
-            if the model was trained on forces.
+            if the model was trained on them and the output is no CSV file.
         batch_size: Structures in a batch.
         device: cpu, cuda, cuda:1, ... By default a GPU where there is one.
         overwrite: Whether output that exists may be replaced.
@@ -89,37 +90,59 @@ def predict(
     Raises:
         FileNotFoundError: If the checkpoint or the data do not exist.
         FileExistsError: If the output does.
-        ValueError: If they cannot be read, or the data have elements that the model
-            was not built for.
+        ValueError: If they cannot be read, the data have elements that the model
+            was not built for, or forces are asked for in a CSV file.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load(ckpt_path, device, trust or ())
-    assert model.target is not None
+    trust = [trust] if isinstance(trust, str) else trust
+    model = load(ckpt_path, _usable(device), trust or ())
+    if model.target is None:
+        raise ValueError(f"{ckpt_path} does not say what its model predicts")
     path = Path(output or f"{Path(data).stem}_{model.target.name}.csv")
     table = path.with_suffix(".csv")
     for file in {path, table}:
         if file.exists() and not overwrite:
-            raise FileExistsError(f"output: {file} exists; name another, or overwrite")
+            raise FileExistsError(
+                f"output: {file} exists; name another, or set overwrite to true"
+            )
         if not file.parent.is_dir():
             raise FileNotFoundError(f"output: there is no folder {file.parent}")
+    if path == table:
+        if forces:
+            raise ValueError(
+                "forces: a CSV file has no place for them; name another output, such "
+                f"as {path.with_suffix('.extxyz')}"
+            )
+        forces = False
     atoms = read_structures(data, index, format)
     found = predict_structures(model, atoms, forces, batch_size)
     name, unit = found.target.name, found.target.unit
-    write_csv(table, found.names, {name: found.values}, unit)
     if path == table:
+        write_csv(table, found.names, {name: found.values}, unit)
         return [table]
     results: dict[str, Any] = {name: found.values}
     units = {name: unit}
     if found.forces is not None:
         results["forces"] = found.forces
         units["forces"] = f"{unit}/Ang"
-    if not write_structures(path, atoms, results, output_format, units, overwrite):
+    kept = write_structures(path, atoms, results, output_format, units, overwrite)
+    write_csv(table, found.names, {name: found.values}, unit)
+    if not kept:
         note = f"{path}: its format does not hold the values, which are in {table}"
         print(note, file=sys.stderr)
     return [path, table]
+
+
+def _usable(device: str) -> torch.device:
+    """The device, if this machine has it."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used ({reason})") from error
 
 
 def predict_structures(
@@ -146,8 +169,8 @@ def predict_structures(
         raise ValueError("the model has no target: train it, or call its set_target")
     if forces is None:
         forces = model.force_weight is not None
-    if forces and target.num_components > 1:
-        raise ValueError(f"forces: {target.name} is a vector, it has no forces")
+    if forces and not (model.force_weight or is_potential(target)):
+        raise ValueError(f"forces: {target.label} is not a potential energy")
     data = structures_data(atoms)
     check_species(model.network, sorted({int(z) for a in atoms for z in a.numbers}))
     model = model.eval()

@@ -284,7 +284,10 @@ def set_up() -> None:
     pins.write_text(f"torch=={TORCH}\n")
     extras = ",".join(EXTRAS + ["cluster"] * with_cluster)
     options = ["--no-build-isolation", f"--constraint={pins}"]
-    install(*options, "--editable", f"{ROOT}[{extras}]", log="package")
+    # As a plain path: else a folder of this name, such as that of the clone seen from
+    # the folder above it, would be taken for the package.
+    compat = ("--config-settings", "editable_mode=compat")
+    install(*options, *compat, "--editable", f"{ROOT}[{extras}]", log="package")
 
 
 def main() -> int:

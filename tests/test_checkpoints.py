@@ -7,7 +7,7 @@ from ase.build import molecule
 
 import lieconv_pyg
 from lieconv_pyg.checkpoints import build, check_trusted, differences, read_checkpoint
-from lieconv_pyg.cli import fit, main
+from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.training import MoleculeDataModule
 from tests.runs import TINY, TINY_SE3
@@ -85,7 +85,7 @@ def test_no_code_of_the_file_runs(checkpoint):
     network = torch.load(checkpoint, weights_only=True)["hyper_parameters"]["network"]
     for path in ("os.system", "subprocess.Popen", "tests.test_checkpoints.Ran"):
         change(checkpoint, hyper_parameters={"network": {"class_path": path}})
-        with pytest.raises(ValueError, match=f"names {path}, which is not of"):
+        with pytest.raises(ValueError, match=f"names {path}, which is no layer"):
             lieconv_pyg.load(checkpoint)
     network["init_args"]["group"]["class_path"] = "os.system"
     change(checkpoint, hyper_parameters={"network": network})
@@ -102,11 +102,68 @@ def test_configuration_of_a_checkpoint_is_not_trusted_either(checkpoint, capsys)
     change(checkpoint, config=config)
     assert main(["test", f"--ckpt_path={checkpoint}"]) == 2
     assert "names tests.test_checkpoints.Ran" in capsys.readouterr().err
-    config["model"]["network"] = {"class_path": "lieconv_pyg.nn.EGNN"}
-    config["trainer"]["callbacks"] = [{"class_path": "tests.test_checkpoints.Ran"}]
+
+
+POPEN = {
+    "class_path": "lightning.pytorch.strategies.launchers.subprocess_script"
+    ".subprocess.Popen",
+    "init_args": {"args": "touch written", "shell": True},
+}
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"callbacks": [{"class_path": "tests.test_checkpoints.Ran"}]},
+        {
+            "strategy": {
+                "class_path": "lightning.pytorch.strategies.DDPStrategy",
+                "init_args": {"ddp_comm_state": POPEN},
+            }
+        },
+        {
+            "callbacks": {
+                "class_path": "LambdaCallback",
+                "init_args": {"on_fit_start": "lieconv_pyg.checkpoints.os.getcwd"},
+            }
+        },
+    ],
+)
+def test_no_part_of_the_trainer_is_taken(trainer, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = torch.load(checkpoint, weights_only=True)["config"]
+    config["trainer"] |= trainer
     change(checkpoint, config=config)
-    assert main(["fit", f"--ckpt_path={checkpoint}"]) == 2
-    assert "names tests.test_checkpoints.Ran" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"names \S+ for the trainer"):
+        fit([f"--ckpt_path={checkpoint}", "--output=run"])
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.ckpt"]
+
+
+def test_paths_with_dots_are_no_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit([*TINY, "--output=run.v1", "--trainer.default_root_dir=exp.v1"], table=False)
+    more = ["--output=run.v1", "--ckpt_path=last", "--trainer.max_epochs=3"]
+    assert len(fit(more, table=False).history) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lieconv_pyg.training.quiet.logging.FileHandler",  # another's, by this package
+        "lieconv_pyg.checkpoints.os.system",
+        "lieconv_pyg.checkpoints.load",  # no class
+        "lieconv_pyg.training.MoleculeDataModule",  # neither layer nor group
+        "torch_geometric.nn.Sequential",  # writes code
+        "torch.nn.parallel.DistributedDataParallel",
+        "EGNN",
+    ],
+)
+def test_names_that_are_no_networks(name):
+    for config in ({"class_path": name}, {"init_args": {"hook": [name]}}):
+        if "." not in name and "class_path" not in config:
+            continue
+        with pytest.raises(ValueError, match=f"a.ckpt names {name}, which is no"):
+            check_trusted(config, (), "a.ckpt")
 
 
 def test_trust():
@@ -183,7 +240,7 @@ def test_differences():
         ([f"{NETWORK}hidden_channels=16"], "hidden_channels: 8 in the checkpoint, 16"),
         (
             [f"{NETWORK}group=lieconv_pyg.groups.SO3"],
-            "group.class_path: lieconv_pyg.groups.SE3 in the checkpoint, "
+            "group: lieconv_pyg.groups.SE3 in the checkpoint, "
             "lieconv_pyg.groups.SO3 here",
         ),
         (["--data.limit=[23,8,9]"], "data.limit: [24, 8, 9] in the checkpoint, [23"),

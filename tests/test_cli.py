@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,13 @@ def test_a_run(tmp_path, capsys):
     again = capsys.readouterr().out.splitlines()
     assert table in [line.split()[:3] for line in again]
     assert main(["validate", "--config=run/config.yaml", ckpt]) == 0
-    assert "val/mae" in capsys.readouterr().out
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "ZPE, 8 validation molecules"
+    assert re.fullmatch(r"MAE \d\S* kcal/mol", shown[1])
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    (tested,) = (line for line in lines if line.startswith("tested   the best epoch"))
+    assert re.search(r"[12] of 2, val MAE \d\S* kcal/mol$", tested)
 
     # The same seed gives the same run.
     first = Path("run/predictions.csv").read_text()
@@ -239,6 +245,14 @@ def test_all_targets_of_qm9_train(target, tmp_path):
         ([DEMO, "--model.network.init_args.fill=2"], "'fill'"),
         ([DEMO, "--model.network=lieconv_pyg.nn.None"], "lieconv_pyg.nn.None"),
         ([DEMO, "--model.lr=-1"], "lr must be positive"),
+        ([DEMO, "--trainer.max_epochs=0"], "max_epochs must be at least 1"),
+        ([DEMO, "--trainer.max_epoch=3"], "max_epoch"),
+        ([DEMO, "--trainer.precision=bf16-true"], "take bf16-mixed"),
+        ([DEMO, "--trainer.limit_test_batches=0"], "leaves no test molecules"),
+        ([DEMO, "--output="], "output is empty"),
+        ([DEMO, "--output=/proc/none/run"], "/proc/none"),
+        ([DEMO, "--model.network=egn"], "Did you mean 'egnn'?"),
+        ([DEMO, "--model.network", "schnett"], "Did you mean 'schnet'?"),
         ([DEMO, "--trainer.max_epochs=-1"], "max_epochs or max_steps must be set"),
         ([DEMO, "--ckpt_path=none.ckpt"], "there is no file none.ckpt"),
         (["--config=none.yaml"], "none.yaml"),
@@ -297,11 +311,13 @@ def test_gradient_clipping(tmp_path):
     assert not np.allclose(predicted[0], run.predictions.predicted, rtol=1e-3)
 
 
-def test_patience(tmp_path):
+def test_patience(capsys):
     given = [*TINY_DATA, "--model.network=egnn", "--trainer.max_epochs=30"]
     width = "--model.network.init_args.hidden_channels=8"
     still = [width, "--model.lr=1e-30", "--patience=2", "--output=run"]
     run = fit([*given, *still], table=False)
     assert len(run.history) == 3  # the first, and two that are no better
+    said = "1 of 3, val MAE .*; stopped: 2 epochs without a better one"
+    assert re.search(said, capsys.readouterr().out)
     with pytest.raises(UsageError, match="patience must be at least 1"):
         fit([*given, "--patience=0", "--output=no"], table=False)

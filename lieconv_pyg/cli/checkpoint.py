@@ -14,13 +14,15 @@ import yaml
 from lieconv_pyg.checkpoints import (
     check_trusted,
     differences,
+    importable,
     read_checkpoint,
     target_of,
+    within,
 )
-from lieconv_pyg.datasets import Target
+from lieconv_pyg.training import MoleculeDataModule
 
-#: Settings of the data that say where it is and how it is read, not what it is.
-_WHERE = {"root", "num_workers", "download"}
+#: Settings of the data that say where it is, not what it is.
+_WHERE = {"dataset", "root", "download"}
 
 
 def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:
@@ -41,11 +43,13 @@ def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:
         parser.add_argument(name)
     parser.add_argument("-c", "--config", action="append")
     known, others = parser.parse_known_args(rest)
-    if known.ckpt_path in (None, "null") or "--print_config" in str(others):
+    asks = any(arg.startswith(("-h", "--help", "--print_config")) for arg in others)
+    if known.ckpt_path in (None, "null") or asks:
+        if command != "fit" and not asks:
+            raise ValueError(f"{command} needs a checkpoint: give --ckpt_path")
         return [command, *rest], False
     path = _resolve(command, known.ckpt_path, known.output)
-    given = [arg for arg in rest if arg != "--ckpt_path" and arg != known.ckpt_path]
-    given = [arg for arg in given if not arg.startswith("--ckpt_path=")]
+    given = _without("--ckpt_path", rest)
     if path is not None:
         given.append(f"--ckpt_path={path}")
     if known.config:
@@ -57,6 +61,17 @@ def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:
     if command != "fit":
         config = {key: config[key] for key in ("model", "data")}
     return [command, f"--config={yaml.safe_dump(config)}", *given], True
+
+
+def _without(option: str, args: Sequence[str]) -> list[str]:
+    """The arguments without an option and its value."""
+    found: list[str] = []
+    before = ""
+    for arg in args:
+        if option not in (arg, before) and not arg.startswith(f"{option}="):
+            found.append(arg)
+        before = arg
+    return found
 
 
 def _resolve(command: str, name: str, output: str | None) -> Path | None:
@@ -80,19 +95,26 @@ def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
     if config is None:
         raise ValueError(f"{path} has no configuration: name one by config")
     check_trusted(config["model"], trust, str(path))
-    # The trainer's parts, such as callbacks, are Lightning's.
-    check_trusted(config.get("trainer"), (*trust, "lightning.pytorch"), str(path))
+    trainer = {k: v for k, v in config["trainer"].items() if k != "default_root_dir"}
+    for name in importable(trainer):
+        if not within(name, trust):
+            raise ValueError(
+                f"{path} names {name} for the trainer, which is not taken from a "
+                "checkpoint: give the run's config.yaml as config, or trust "
+                f"{name.split('.')[0]!r}"
+            )
     return {k: v for k, v in config.items() if k not in ("ckpt_path", "output")}
 
 
 def check_same(
-    command: str, path: Path, config: Mapping[str, Any], target: Target
+    command: str, path: Path, config: Mapping[str, Any], molecules: MoleculeDataModule
 ) -> None:
     r"""Compares a checkpoint's configuration with the one that is about to run.
 
     Raises:
         ValueError: With what differs: in the network or the target, or, where the run
-            goes on, in the data or the rest of the model.
+            goes on, in the data, the rest of the model or its averages. Or if the
+            run that goes on is over.
     """
     checkpoint = read_checkpoint(path)
     there = checkpoint.get("config")
@@ -107,14 +129,21 @@ def check_same(
         model = [{"network": m["network"]} for m in model]
     found = differences(model[1], model[0], "model")
     elsewhere = differences(data[1], data[0], "data")
+    print_there = checkpoint.get("MoleculeDataModule", {}).get("fingerprint")
+    if print_there != molecules.fingerprint and data[0]["target"] == data[1]["target"]:
+        names = [c["data"]["dataset"] for c in (there, config)]
+        elsewhere.append(f"the molecules of {names[0]} are not those of {names[1]}")
     if command == "fit":
-        found += elsewhere
+        found += elsewhere + differences(there.get("ema"), config.get("ema"), "ema")
+        epochs, last = checkpoint["epoch"] + 1, config["trainer"]["max_epochs"]
+        if last not in (None, -1) and epochs > last:
+            found.append(f"it has had {epochs} epochs, trainer.max_epochs is {last}")
     if found:
         raise ValueError(
             f"{path} is of another run: {'; '.join(found)}. Leave config out to take "
             "the checkpoint's, or start anew without ckpt_path"
         )
-    target_of(checkpoint, target)
+    target_of(checkpoint, molecules.target)
     if elsewhere:
         note = f"not the data of the checkpoint's run: {'; '.join(elsewhere)}"
         print(f"lieconv: note: {note}", file=sys.stderr)

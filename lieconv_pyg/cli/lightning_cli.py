@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lieconv_pyg import __version__
+from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli.checkpoint import check_same, with_checkpoint
 from lieconv_pyg.cli.errors import RunError, usage_errors
 from lieconv_pyg.cli.networks import long_names
@@ -84,10 +86,11 @@ class LieConvCLI(LightningCLI):
 
     run: Run | None = None
     _best: ModelCheckpoint | None = None
+    _last: ModelCheckpoint | None = None
 
     def __init__(self, args: Sequence[str] | None = None, table: bool = True) -> None:
         self.table = table
-        strict = {"exit_on_error": False}
+        strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             MoleculeModule,
             MoleculeDataModule,
@@ -149,17 +152,18 @@ class LieConvCLI(LightningCLI):
         )
         parser.add_argument(
             "--trust",
-            type=list[str],
+            type=list[str] | str,
             default=[],
             help="Packages of yours whose classes a checkpoint's configuration names.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, with the configuration of a checkpoint where there is no other."""
-        given = long_names(list(sys.argv[1:] if args is None else args))
+        given = list(sys.argv[1:] if args is None else args)
         self._goes_on = False
-        if given and given[0] in _COMMANDS:
-            with usage_errors():
+        with usage_errors():
+            given = long_names(given)
+            if given and given[0] in _COMMANDS:
                 given, self._goes_on = with_checkpoint(given)
         self._given = given
         super().parse_arguments(parser, given)
@@ -171,6 +175,7 @@ class LieConvCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, and looks at the data."""
         with usage_errors():
+            self._make_paths_absolute()
             molecules = MoleculeDataModule(**self._get(self.config, "data").as_dict())
             molecules.setup()
             self._fit_network_to(molecules.target)
@@ -178,6 +183,14 @@ class LieConvCLI(LightningCLI):
             self.datamodule.share(molecules)
             self.datamodule.check_processes(self.trainer.world_size)
             self._check()
+
+    def _make_paths_absolute(self) -> None:
+        """So that the configuration that is kept holds in other folders too."""
+        data = self._get(self.config, "data")
+        for name in ("dataset", "root"):
+            path = Path(data[name] or "").expanduser()
+            if str(data[name]).lower() not in ("qm9", "g2") and path.exists():
+                data[name] = data[name] and str(path.resolve())
 
     def _fit_network_to(self, target: Target) -> None:
         """Sets what follows from the target and was left open, or is ``auto``: sums
@@ -189,10 +202,10 @@ class LieConvCLI(LightningCLI):
         }
         given = self.parser.parse_args(self._given, defaults=False)
         fixed = self._get(given, "model").network.get("init_args") or Namespace()
-        network = self._get(self.config, "model").network
+        settings = self._get(self.config, "model").network.get("init_args") or {}
         for name, value in chosen.items():
-            if name in network.init_args and fixed.get(name, "auto") == "auto":
-                network.init_args[name] = value
+            if name in settings and fixed.get(name, "auto") == "auto":
+                settings[name] = value
 
     @rank_zero_only
     def _check(self) -> None:
@@ -204,18 +217,37 @@ class LieConvCLI(LightningCLI):
                 raise ValueError(f"a value that cannot be written down: {line.strip()}")
         if checkpoint:
             config = yaml.safe_load(dump)[self.subcommand]
-            check_same(
-                str(self.subcommand), Path(checkpoint), config, self.datamodule.target
+            check_same(str(self.subcommand), Path(checkpoint), config, self.datamodule)
+        if self.subcommand == "fit":
+            self._check_folder(checkpoint)
+        if self.trainer.precision in ("bf16-true", "16-true"):
+            raise ValueError(
+                "trainer.precision: group elements need single precision; take "
+                "bf16-mixed or 32-true"
             )
-        new = self.subcommand == "fit" and not (checkpoint or self._goes_on)
-        if new and self.folder.exists():
-            if not self.folder.is_dir():
-                raise ValueError(f"output: {self.folder} is not a folder")
-            if any(self.folder.iterdir()):
-                raise ValueError(f"output: {self.folder} is not empty, name another")
+        if self.trainer.limit_test_batches == 0:
+            raise ValueError("trainer.limit_test_batches leaves no test molecules")
+        if self.trainer.max_epochs == 0:
+            raise ValueError("trainer.max_epochs must be at least 1")
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise ValueError("trainer: max_epochs or max_steps must be set")
         self.model.check(self.datamodule)
+
+    def _check_folder(self, checkpoint: str | None) -> None:
+        """Whether the run can write into its folder: a new one, or its own."""
+        if self._get(self.config, "output") == "":
+            raise ValueError("output is empty: name a folder, or leave it out")
+        there = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise ValueError(f"output: {there} is not a folder that can be written to")
+        if checkpoint:
+            own = Path(checkpoint).resolve().is_relative_to(self.folder.resolve())
+        else:
+            own = self._goes_on  # from the beginning
+        # What a run leaves that was killed before it began is no reason.
+        used = any(not path.name.endswith(".part") for path in there.iterdir())
+        if there == self.folder and used and not own:
+            raise ValueError(f"output: {self.folder} is not empty, name another")
 
     @property
     def folder(self) -> Path:
@@ -224,7 +256,9 @@ class LieConvCLI(LightningCLI):
             output = self._get(self.config, "output")
             # Lightning starts the same command for the other processes.
             stamp = os.environ.get("LIECONV_STAMP") if _rank() else None
-            stamp = stamp or datetime.now().strftime("%Y%m%d-%H%M%S")
+            if stamp is None:
+                now = datetime.now().strftime("%Y%m%d-%H%M%S")
+                stamp = f"{now}-{secrets.token_hex(2)}"  # several begin at once
             os.environ["LIECONV_STAMP"] = stamp
             network = type(self.model.network).__name__
             target = Path(self.datamodule.target_name).name
@@ -247,8 +281,8 @@ class LieConvCLI(LightningCLI):
             callbacks += [] if ema is None else [EMA(ema)]
             callbacks += trainer_parts.early_stopping(patience)
             if not trial and config.get("enable_checkpointing") is not False:
-                self._best, last = trainer_parts.checkpoints(self.folder)
-                callbacks += [self._best, last]
+                self._best, self._last = trainer_parts.checkpoints(self.folder)
+                callbacks += [self._best, self._last]
             if config.get("logger") in (None, True):
                 kwargs["logger"] = trainer_parts.loggers(self.folder)
         else:
@@ -276,11 +310,12 @@ class LieConvCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the best checkpoint and shows the errors."""
-        best = "" if self._best is None else self._best.best_model_path
+        saved = [c.best_model_path for c in (self._best, self._last) if c is not None]
+        best = next(filter(None, saved), None)
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
-            ckpt_path=best or None,
+            ckpt_path=best,
             verbose=False,
             weights_only=True,
         )
@@ -293,12 +328,37 @@ class LieConvCLI(LightningCLI):
             self.report.files,
             self.report.epoch_seconds,
         )
+        self._say_best()
         if self.table:
             _say("\n" + error_table([self.run.predictions]) + "\n")
         for file in self.run.files:
             _say(f"wrote    {file}")
         if self.run.checkpoint is not None:
             _say(f"checkpoint {self.run.checkpoint}, figures in {self.folder}")
+
+    def _say_best(self) -> None:
+        """Which epoch is tested, and whether the run stopped early."""
+        if self.run is None or self.run.checkpoint is None:
+            return
+        epoch = read_checkpoint(self.run.checkpoint)["epoch"] + 1
+        errors = [row[2] for row in self.run.history if row[0] == epoch]
+        error = "".join(f", val MAE {e:.4g} {self.run.target.unit}" for e in errors)
+        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+        early = any(getattr(c, "stopped_epoch", 0) for c in callbacks)
+        patience = self._get(self.config, "patience")
+        stopped = f"; stopped: {patience} epochs without a better one" if early else ""
+        last = self.run.history[-1][0]
+        _say(f"tested   the best epoch, {epoch} of {last}{error}{stopped}")
+
+    def validate(self, model: MoleculeModule, **kwargs: Any) -> None:
+        """Shows the validation errors with their units."""
+        self.trainer.validate(model, **{**kwargs, "verbose": False})
+        target, number = self.datamodule.target, len(self.datamodule.parts[1])
+        _say(f"{target.name}, {number} validation molecules")
+        for name, unit in (("mae", target.unit), ("force_mae", f"{target.unit}/Å")):
+            error = self.trainer.callback_metrics.get(f"val/{name}")
+            if error is not None:
+                _say(f"{name.replace('_mae', ' mae').upper()} {error:.4g} {unit}")
 
     def test(self, model: MoleculeModule, **kwargs: Any) -> None:
         """Shows the test errors as the table of a run."""

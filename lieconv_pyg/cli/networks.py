@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from lieconv_pyg.datasets import find_name
 
 #: For ``--model.network``.
 NETWORKS = {
@@ -13,18 +16,31 @@ NETWORKS = {
     "dimenet": "lieconv_pyg.nn.pyg_models.DimeNetPlusPlus",
 }
 
+_OPTION = "--model.network"
+
 
 def long_names(args: Sequence[str]) -> list[str]:
-    """Arguments with the class of a network for its short name. A way of pooling that
-    another network had in a configuration does not go over to it."""
-    option = "--model.network"
+    r"""Arguments with the class of a network for its short name. A way of pooling that
+    another network had in a configuration does not go over to it.
+
+    Raises:
+        ValueError: If a short name does not exist.
+    """
     found: list[str] = []
-    for arg in "\0".join(args).replace(f"{option}\0", f"{option}=").split("\0"):
-        name = arg.removeprefix(f"{option}=")
-        if arg == name or name not in NETWORKS:
+    before = ""
+    for arg in args:
+        option, _, name = arg.partition("=")
+        if before == _OPTION:  # it stands apart from its value
+            option, name = found.pop(), arg
+        if option == _OPTION and re.fullmatch("[a-z_]+", name):
+            name = find_name(name, NETWORKS, "network")
+        if option == _OPTION and name in NETWORKS:
+            found.append(f"{option}={NETWORKS[name]}")
+            if name in ("graph_net", "egnn"):
+                found.append(f"{option}.init_args.pool=auto")
+        elif before == _OPTION:
+            found += [option, arg]
+        else:
             found.append(arg)
-            continue
-        found.append(f"{option}={NETWORKS[name]}")
-        if name in ("graph_net", "egnn"):
-            found.append(f"{option}.init_args.pool=auto")
+        before = arg
     return found

@@ -15,6 +15,7 @@ def parser() -> ArgumentParser:
         prog="lieconv predict",
         description="Predicts the target of a trained model for structures in a file.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     made.add_argument(
         "-c", "--config", action="config", help="A file of these options."

@@ -16,7 +16,7 @@ from lieconv_pyg.datasets.ase_atoms import from_atoms, require_ase
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.structures import read_structures, structure_name
 from lieconv_pyg.datasets.targets import Target, find_name
-from lieconv_pyg.datasets.units import DIPOLE_UNIT
+from lieconv_pyg.datasets.units import DIPOLE_UNIT, check_unit
 
 #: Units of what ASE's calculators return; everything else needs a stated unit.
 _ASE_UNITS = {
@@ -80,6 +80,7 @@ def load_ase_file(
     if extensive is None:
         extensive = key in _EXTENSIVE
     size = 1 if y.ndim == 1 else 3
+    check_unit(Target(key, unit, extensive, num_components=size))
     has_forces = key in _EXTENSIVE and size == 1
     return from_atoms(
         atoms,

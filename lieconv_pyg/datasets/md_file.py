@@ -14,6 +14,7 @@ import torch
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.structures import first_line
 from lieconv_pyg.datasets.targets import NUM_ELEMENTS, Target, find_name
+from lieconv_pyg.datasets.units import check_unit
 
 #: Atomic numbers, positions, energies, forces: MD17 and sGDML, then rMD17.
 _KEYS = (("z", "R", "E", "F"), ("nuclear_charges", "coords", "energies", "forces"))
@@ -58,6 +59,8 @@ def load_md_file(
             f"unit: say in what unit the energies of {path} are, such as 'kcal/mol' "
             "(MD17, rMD17) or 'eV'"
         )
+    made = Target(name, unit, True if extensive is None else extensive)
+    check_unit(made)
     z, parts = _read(path)
     y = np.concatenate([part.energies for part in parts])
     forces = [part.forces for part in parts if part.forces is not None]
@@ -78,7 +81,7 @@ def load_md_file(
         torch.full((len(y),), len(z)),
         torch.from_numpy(y),
         [frame for part in parts for frame in part.names],
-        Target(name, unit, True if extensive is None else extensive),
+        made,
         source=str(path),
         forces=None if together is None else together.view(-1, 3),
     )

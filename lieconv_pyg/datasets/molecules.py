@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -104,18 +105,17 @@ class Molecules(Dataset[Data]):
             raise ValueError(f"a molecule{where} has no atoms: leave it out")
         if atoms and not 1 <= int(self.z.min()) <= int(self.z.max()) < NUM_ELEMENTS:
             raise ValueError(f"z{where} must hold atomic numbers from 1 to 118")
-        if not bool(self.pos.isfinite().all()):
-            raise ValueError(f"pos{where} has NaN or infinite coordinates")
-        self._check_finite(self.y.view(num, -1), f"{self.target.name}{where} is")
+        molecule = torch.arange(num).repeat_interleave(self.num_atoms)
+        self._check_finite(self.pos, molecule, f"a position{where} is")
+        self._check_finite(
+            self.y.view(num, -1), torch.arange(num), f"{self.target.name}{where} is"
+        )
         if self.forces is not None:
-            molecule = torch.arange(num).repeat_interleave(self.num_atoms)
-            bad = molecule[~self.forces.isfinite().all(1)]
-            worst = torch.zeros(num, 1).index_fill_(0, bad, float("nan"))
-            self._check_finite(worst, f"a force{where} is")
+            self._check_finite(self.forces, molecule, f"a force{where} is")
 
-    def _check_finite(self, values: Tensor, what: str) -> None:
-        """Names the first molecule whose row is not finite."""
-        bad = (~values.isfinite().all(1)).nonzero().view(-1).tolist()
+    def _check_finite(self, values: Tensor, molecule: Tensor, what: str) -> None:
+        """Names the first molecule of which a row is not finite."""
+        bad = molecule[~values.isfinite().all(1)].unique().tolist()
         if bad:
             raise ValueError(
                 f"{what} NaN or infinite for {len(bad)} molecules, the first of them "
@@ -157,6 +157,14 @@ class Molecules(Dataset[Data]):
             self.source,
             None if self.forces is None else self.forces[atoms],
         )
+
+    def fingerprint(self) -> str:
+        """A digest of atoms, positions and targets: what differs in any of them has
+        another."""
+        digest = hashlib.sha256()
+        for values in (self.num_atoms, self.z, self.pos, self.y):
+            digest.update(values.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def composition(self) -> Tensor:
         r"""Number of atoms of each element: (M, 119), float64."""

@@ -136,6 +136,12 @@ def _scale(deviation: Tensor, molecules: Molecules) -> float:
     scale = deviation.median()
     if not scale > 1e-9 * deviation.max():  # more than half of them are equal
         scale = deviation.mean()
+    if 0 < scale < 1e-12 * molecules.y.abs().max():
+        raise ValueError(
+            f"the references of the elements give {molecules.target.name} of all "
+            f"{len(molecules)} training molecules but for rounding: there is nothing "
+            "left to learn; take more molecules, or references 'none'"
+        )
     if not scale > 0:
         raise ValueError(
             f"{molecules.target.name} has the same value for all {len(molecules)} "

@@ -51,7 +51,8 @@ def read_structures(
     except Exception as error:  # ASE's readers raise all kinds
         raise ValueError(f"ASE cannot read {path} ({first_line(error)})") from error
     if not atoms:
-        raise ValueError(f"{path} has no structures")
+        which = "" if str(index) == ":" else f" at index {index}"
+        raise ValueError(f"{path} has no structures{which}")
     return atoms
 
 

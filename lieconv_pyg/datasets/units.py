@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lieconv_pyg.datasets.targets import Target, find_name
@@ -40,6 +41,12 @@ _SAME = {
     "debye": "D",
 }
 
+#: Names of targets whose gradient is a force, without blanks and in lower case.
+_POTENTIALS = re.compile(
+    r"((ref|dft|ccsd|ccsd\(t\))?(free|total|potential|internal|binding|atomi[sz]ation|"
+    r"formation)?energy|u0|u|h|g|e|enthalpy|enthalpyofformation)"
+)
+
 
 def energy_factor(unit: str) -> float:
     r"""What turns an energy in :obj:`unit` into eV.
@@ -72,9 +79,29 @@ def is_energy(target: Target) -> bool:
     return target.num_components == 1 and _known(target.unit, _ENERGIES)
 
 
+def is_potential(target: Target, by_unit: bool = False) -> bool:
+    """Whether forces are the negative gradient of a target: by its name, or by its
+    unit alone."""
+    plain = re.sub(r"[\s_-]+", "", target.name.lower())
+    return is_energy(target) and (by_unit or bool(_POTENTIALS.fullmatch(plain)))
+
+
 def is_dipole(target: Target) -> bool:
     """Whether a target is a vector in a unit that :func:`dipole_factor` knows."""
     return target.num_components == 3 and _known(target.unit, _DIPOLES)
+
+
+def check_unit(target: Target) -> None:
+    r"""Checks the unit of what ASE knows: energies and dipoles. What else there is may
+    be in any unit.
+
+    Raises:
+        ValueError: If it is not one of theirs; the message has the nearest one.
+    """
+    if target.name in ("energy", "free_energy") and target.num_components == 1:
+        energy_factor(target.unit)
+    elif target.name == "dipole" and target.num_components == 3:
+        dipole_factor(target.unit)
 
 
 def _spelled(unit: str) -> str:

@@ -6,6 +6,8 @@ from torch import Tensor
 # Radii (areas) that differ by less than this, relative to the largest, are
 # equal: more than the error of tabulated coordinates of a symmetric molecule.
 SAME = 1e-4
+# Shapes of less area than this, relative to the squared radius, are nearly linear.
+THIN = 0.1
 MAX_FRAMES = 4096
 MAX_PAIRS = 2**22
 # Signs of the axes of a frame: as it is, and after a half turn about each axis.
@@ -31,7 +33,8 @@ def symmetric_frames(
     :math:`(s, 0, 0)`, and so are their differences. A single place has the
     standard axes as its frame, for the same reason. It has an effect on vectors:
     for these, such frames come with their half turns about the line, or about
-    all axes, so that in the mean nothing is left of what is arbitrary.
+    all axes, so that in the mean nothing is left of what is arbitrary. So do those of
+    nearly linear shapes, for which it is arbitrary but for little.
 
     Args:
         x (torch.Tensor): The points :math:`(n, d)` about their center, in
@@ -67,7 +70,12 @@ def symmetric_frames(
     p, q = x[pairs[0]], x[pairs[1]]
     first = p / p.norm(dim=-1, keepdim=True)
     second = q - (first * q).sum(dim=-1, keepdim=True) * first
-    return _complete(first, second)
+    found = _complete(first, second)
+    area = float(torch.linalg.cross(p[0], q[0]).detach().norm())
+    # As for a line, and as principal axes have it: what is nearly arbitrary of nearly
+    # linear shapes cancels.
+    thin = area < THIN * largest**2
+    return _half_turns(found, 4) if vectors and thin else found
 
 
 def _widest_pairs(x: Tensor, floor: float) -> Tensor:

@@ -18,7 +18,7 @@ from lieconv_pyg.neighbors import (
 )
 from lieconv_pyg.neighbors.radius import check_radius
 
-# bool comes first: jsonargparse takes True for a callable else, and cannot write it down.
+# bool first: else jsonargparse takes True for a callable, and cannot write it down.
 Envelope = bool | torch.nn.Module | Callable[[Tensor], Tensor] | None
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from lieconv_pyg.checkpoints import read_file
+
 
 class CheckpointWriteError(OSError):
     """A checkpoint could not be written; the one before is as it was."""
@@ -24,8 +26,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     The temporary file has the checkpoint's name with ``.tmp`` behind it. One that is
     left from a run that was killed goes with the next checkpoint of that name.
-    Checkpoints are read with :obj:`weights_only=True`. Paths of remote file systems
-    (``s3://...``) are left to Lightning.
+    Checkpoints are read with :obj:`weights_only=True`.
     """
 
     def save_checkpoint(
@@ -39,9 +40,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             CheckpointWriteError: If it cannot be written, with the reason.
         """
-        if storage_options is not None or _is_remote(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
         # In memory first: torch's own errors hide why a file cannot be written.
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -77,20 +75,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: If there is no such file.
             ValueError: If it is not a whole checkpoint.
         """
-        try:
-            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
-        except (FileNotFoundError, IsADirectoryError, PermissionError):
-            raise
-        except Exception as error:  # pickle, zip, torch and a cut file raise all kinds
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{path} is not a whole checkpoint ({reason})") from error
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise ValueError(f"{path} is not a checkpoint of a training run")
-        return checkpoint
-
-
-def _is_remote(path: str | Path) -> bool:
-    return "://" in str(path)
+        return read_file(path, map_location)
 
 
 def _sync_folder(folder: Path) -> None:

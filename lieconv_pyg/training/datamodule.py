@@ -46,7 +46,6 @@ class MoleculeDataModule(LightningDataModule):
             ``none``.
         batch_size: Molecules in a batch of each process. In training the last batch is
             left out if it is smaller; in validation and test it never is.
-        num_workers: Processes that load batches.
         download: Whether to fetch QM9 where it is not on disk.
 
     Raises:
@@ -66,7 +65,6 @@ class MoleculeDataModule(LightningDataModule):
         split_seed: int = 0,
         references: Literal["auto", "fit", "none"] = "auto",
         batch_size: int = 75,
-        num_workers: int = 0,
         download: bool = False,
     ) -> None:
         super().__init__()
@@ -83,7 +81,6 @@ class MoleculeDataModule(LightningDataModule):
         self.split_seed = split_seed
         self.references = references
         self.batch_size = batch_size
-        self.num_workers = num_workers
         self._parts: tuple[Molecules, Molecules, Molecules] | None = None
         self._statistics: Statistics | None = None
 
@@ -97,6 +94,7 @@ class MoleculeDataModule(LightningDataModule):
         if self._parts is not None:
             return
         molecules = self._load()
+        self._fingerprint = molecules.fingerprint()
         num = len(molecules)
         if self.fractions is not None:
             split = random_split(num, self.fractions, self.split_seed)
@@ -117,6 +115,7 @@ class MoleculeDataModule(LightningDataModule):
     def share(self, other: MoleculeDataModule) -> None:
         """Takes the molecules that another one with the same arguments has loaded."""
         self._parts, self._statistics = other._parts, other._statistics
+        self._fingerprint = other._fingerprint
 
     @property
     def parts(self) -> tuple[Molecules, Molecules, Molecules]:
@@ -131,6 +130,12 @@ class MoleculeDataModule(LightningDataModule):
         self.setup()
         assert self._statistics is not None
         return self._statistics
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all molecules and their targets, before the split."""
+        self.setup()
+        return self._fingerprint
 
     @property
     def target(self) -> Target:
@@ -152,8 +157,6 @@ class MoleculeDataModule(LightningDataModule):
         return DataLoader(
             self.parts[part],
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
             **kwargs,
         )
 
@@ -186,8 +189,9 @@ class MoleculeDataModule(LightningDataModule):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed of the training order: a resumed run keeps it."""
-        return {"order_seed": self._order_seed()}
+        """The seed of the training order, which a resumed run keeps, and the
+        fingerprint."""
+        return {"order_seed": self._order_seed(), "fingerprint": self.fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the seed of the run that is resumed."""

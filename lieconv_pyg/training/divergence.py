@@ -41,26 +41,37 @@ class Divergence:
         finite = bool(losses.isfinite().all() & norm.isfinite())
         if trainer.strategy.reduce_boolean_decision(finite):
             return
-        losses_fail = not bool(losses.isfinite().all())
-        gradient_fails = not bool(norm.isfinite())
+        # Where a loss fails anywhere, the gradient of all processes does.
+        loss_fails = any(gather(not bool(losses.isfinite().all())))
         names = [
             name
             for loss, names in batches
-            if not loss.isfinite() or (gradient_fails and not losses_fail)
+            if not loss.isfinite() or not loss_fails
             for name in names
         ]
-        found = gather((losses_fail, names))
-        names = [name for _, part in found for name in part]
-        raise DivergenceError(_message(trainer, any(f for f, _ in found), names))
+        what = "loss" if loss_fails else "gradient"
+        raise DivergenceError(_message(trainer, what, gather(names)))
+
+    def check_validation(self, module: LightningModule) -> None:
+        """Raises on every process if a validation loss of any of them is not finite.
+
+        Raises:
+            DivergenceError: With the step, the molecules and the last checkpoint.
+        """
+        batches, self._batches = self._batches, []
+        names = [name for loss, n in batches if not loss.isfinite() for name in n]
+        found = gather(names)
+        if any(found):
+            raise DivergenceError(_message(module.trainer, "validation loss", found))
 
 
-def _message(trainer: Trainer, loss: bool, names: list[str]) -> str:
+def _message(trainer: Trainer, what: str, names: list[list[str]]) -> str:
     paths = [getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks]
     saved = [path for path in paths if path]
     good = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint yet"
+    molecules = ", ".join(name for part in names for name in part)
     return (
-        f"the {'loss' if loss else 'gradient'} is not finite at step "
-        f"{trainer.global_step + 1} (epoch {trainer.current_epoch + 1}), on the "
-        f"molecules {', '.join(names)}; {good}; a lower model.lr or "
-        "trainer.gradient_clip_val may help"
+        f"the {what} is not finite at step {trainer.global_step + 1} (epoch "
+        f"{trainer.current_epoch + 1}), on the molecules {molecules}; {good}; a lower "
+        "model.lr or trainer.gradient_clip_val may help"
     )

@@ -111,6 +111,7 @@ class MoleculeModule(LightningModule):
             }
         )
         self._divergence = Divergence()
+        self._validation = Divergence()
 
     def set_target(self, target: Target, statistics: Statistics) -> None:
         """Takes over what the network's output stands for."""
@@ -245,9 +246,13 @@ class MoleculeModule(LightningModule):
     def validation_step(self, batch: Data, batch_idx: int) -> None:
         """The loss, and the mean absolute errors in their units."""
         o = self._evaluate(batch, "val")
-        self.log(
-            "val/loss", self._loss(o).detach(), batch_size=len(o.y), sync_dist=True
-        )
+        loss = self._loss(o).detach()
+        self.log("val/loss", loss, batch_size=len(o.y), sync_dist=True)
+        self._validation.note(loss, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Stops where the loss is not finite."""
+        self._validation.check_validation(self)
 
     def test_step(self, batch: Data, batch_idx: int) -> dict[str, Any]:
         """The mean absolute errors; returns target, prediction and the offset."""

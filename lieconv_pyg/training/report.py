@@ -41,17 +41,23 @@ class RunReport(Callback):
         self.predictions: Predictions | None = None
         self.files: list[Path] = []
         self.seconds: float | None = None
-        self._started = 0.0
+        self._started: float | None = None
+        self._before = 0.0  # the run that is resumed
         self._epochs: list[float] = []
         self._outputs: list[dict[str, Any]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._before
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
-        self.seconds = time.perf_counter() - self._started
+        self.seconds = self._elapsed()
+
+    def _elapsed(self) -> float:
+        if self._started is None:
+            return self._before
+        return time.perf_counter() - self._started
 
     def on_train_epoch_start(
         self, trainer: Trainer, pl_module: LightningModule
@@ -66,20 +72,23 @@ class RunReport(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the errors of the epoch."""
-        self._epochs[-1] += time.perf_counter()
+        if self._epochs:  # a run that goes on within an epoch did not see its start
+            self._epochs[-1] += time.perf_counter()
         metrics = trainer.callback_metrics
         row = [float(metrics.get(key, "nan")) for key in ("train/mae", "val/mae")]
         self.history.append((trainer.current_epoch + 1, row[0], row[1]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, so that a resumed run has it whole."""
-        return {"history": [list(row) for row in self.history]}
+        """The history and the time, so that a resumed run has them whole."""
+        history = [list(row) for row in self.history]
+        return {"history": history, "seconds": self._elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the history of the run that is resumed; the best checkpoint's, which
         the test loads, ends too early."""
         if not self.history:
             self.history = [(row[0], row[1], row[2]) for row in state_dict["history"]]
+            self._before = state_dict.get("seconds", 0.0)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets the predictions of an earlier test."""

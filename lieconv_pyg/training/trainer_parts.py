@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync
@@ -17,13 +17,39 @@ from lieconv_pyg.training.sync_batch_norm import BatchNormSync
 MONITOR = "val/loss"
 
 
+class _Best(ModelCheckpoint):
+    """Knows the best checkpoint of a run that goes on in another place too."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Looks for the checkpoint in its own folder."""
+        here = Path(str(self.dirpath), Path(state_dict["best_model_path"]).name)
+        if here.is_file():
+            state_dict = {
+                **state_dict,
+                "dirpath": self.dirpath,
+                "best_model_path": str(here),
+                "best_k_models": {str(here): state_dict["best_model_score"]},
+                "kth_best_model_path": str(here),
+            }
+        super().load_state_dict(state_dict)
+
+
+class _EarlyStopping(EarlyStopping):
+    """Stays with its decision where a run goes on that had stopped."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops again."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
 def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """The best epoch's checkpoint and the last one's, ``best.ckpt`` and
+    """The best epoch's checkpoint by validation and the last one's, ``best.ckpt`` and
     ``last.ckpt``."""
     path = (folder / "checkpoints").resolve()
     once: Any = {"enable_version_counter": False}
-    best = ModelCheckpoint(path, filename="best", monitor=MONITOR, **once)
-    return best, ModelCheckpoint(path, filename="last", **once)
+    best = _Best(path, filename="best", monitor=MONITOR, **once)
+    last = ModelCheckpoint(path, filename="last", save_on_train_epoch_end=True, **once)
+    return best, last
 
 
 def early_stopping(patience: int | None) -> list[Callback]:
@@ -36,7 +62,7 @@ def early_stopping(patience: int | None) -> list[Callback]:
         return []
     if patience < 1:
         raise ValueError(f"patience must be at least 1 epoch, got {patience}")
-    return [EarlyStopping(MONITOR, patience=patience)]
+    return [_EarlyStopping(MONITOR, patience=patience)]
 
 
 def loggers(folder: Path) -> list[Logger]:

@@ -347,3 +347,17 @@ def test_learns_vectors():
     g = SO3().sample(1)[0]
     turned = model(x, pos @ g.T, batch).squeeze(1)
     assert (turned - y @ g.T).square().mean() < 0.05 * y.square().mean()
+
+
+@pytest.mark.parametrize("name", ["CO2", "HCN", "C2H2"])
+def test_nearly_linear_molecules(name):
+    model = make_molecular(SE3(), lift="frames")
+    z, pos = atoms(name)
+    straight = model(z, pos)
+    sizes = []
+    for bend in (1e-7, 1e-5, 1e-3):
+        bent = pos.clone()
+        bent[0, 0] += bend  # the line is the third axis
+        sizes.append((model(z, bent) - straight).norm() / bend)
+    # Nothing jumps where a molecule is no longer straight: a derivative.
+    assert max(sizes) < 0.5

@@ -104,12 +104,17 @@ def test_figures(predictions, tmp_path):
 
 def test_history_survives_the_best_checkpoint():
     report = RunReport()
-    report.load_state_dict({"history": [[1, 2.0, 3.0]]})  # a run that is resumed
+    before = {"history": [[1, 2.0, 3.0]], "seconds": 5.0}  # a run that is resumed
+    report.load_state_dict(before)
     assert report.history == [(1, 2.0, 3.0)]
     report.history.append((2, 1.0, 2.0))
-    report.load_state_dict({"history": [[1, 2.0, 3.0]]})  # the test of the best epoch
+    report.load_state_dict({**before, "seconds": 1.0})  # the test of the best epoch
     assert len(report.history) == 2
-    assert report.state_dict() == {"history": [[1, 2.0, 3.0], [2, 1.0, 2.0]]}
+    both = [[1, 2.0, 3.0], [2, 1.0, 2.0]]
+    assert report.state_dict() == {"history": both, "seconds": 5.0}
+    report.on_fit_start(None, None)
+    report.on_fit_end(None, None)
+    assert 5.0 <= report.seconds < 6.0
 
 
 def test_model_name(network):
