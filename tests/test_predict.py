@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import lieconv_pyg
 from lieconv_pyg.cli import fit, main
+from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.predict import predict, predict_structures
+from tests.molecules import distorted
 from tests.runs import TINY, TINY_DATA, empty_folder
 
 __all__ = ["empty_folder"]
@@ -27,15 +27,7 @@ def zpe(tmp_path_factory):
 
 def emt_file(path, num=40):
     """Energies and forces of a made-up potential for distorted molecules."""
-    rng = np.random.default_rng(0)
-    frames = []
-    for i in range(num):
-        atoms = molecule(["H2O", "CH4"][i % 2])
-        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
-        atoms.calc = EMT()
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
+    frames = [distorted(["H2O", "CH4"][i % 2], i, 0.05) for i in range(num)]
     write(path, frames)
     return frames
 
@@ -154,6 +146,12 @@ def test_config(zpe, empty_folder):
         (["--data=a.xyz", "--batch_size=0"], "batch_size must be at least 1"),
         (["--data=a.xyz", "--colour=red"], "colour"),
         (["--data=a.xyz", "--index=x"], "a.xyz"),
+        (["--data=a.xyz", "--index=7:"], "no structures at index 7:"),
+        (["--data=a.xyz", "--forces=true"], "a CSV file has no place for them"),
+        (["--data=a.xyz", "--device=tpu"], "device 'tpu' cannot be used"),
+        (["--data=a.xyz", "--output=b.none"], "none"),
+        (["--data=a.xyz", "--ckpt_path=."], "name its checkpoints/best.ckpt"),
+        (["--data=a.xyz", "--ckpt_path=a.xyz"], "a.xyz is not a whole checkpoint"),
         ([], "data"),
     ],
 )
@@ -168,6 +166,32 @@ def test_errors(emt, empty_folder, args, message, capsys):
     assert out == "" and message in err
     assert err.startswith("lieconv: error: ") and err.count("\n") == 1
     assert sorted(p.name for p in Path().iterdir()) == before
+
+
+def test_what_is_no_energy_has_no_forces(zpe, empty_folder, capsys):
+    write("a.xyz", molecule("H2O"))
+    args = ["predict", f"--ckpt_path={zpe}", "--data=a.xyz", "--output=b.extxyz"]
+    assert main([*args, "--forces=true"]) == 2
+    assert "ZPE (kcal/mol) is not a potential energy" in capsys.readouterr().err
+    assert main(args) == 0
+    assert "forces" not in Path("b.extxyz").read_text()
+
+
+def test_trust_of_one_package(zpe, empty_folder, capsys):
+    content = torch.load(zpe, weights_only=True)
+    network = content["hyper_parameters"]["network"]
+    network["class_path"] = f"{__name__}.Own"
+    torch.save(content, "own.ckpt")
+    write("a.xyz", molecule("H2O"))
+    args = ["predict", "--ckpt_path=own.ckpt", "--data=a.xyz"]
+    assert main(args) == 2
+    assert "trust 'tests'" in capsys.readouterr().err
+    assert main([*args, "--trust", "tests"]) == 0
+    assert main([*args, "--trust=[tests]", "--overwrite=true"]) == 0
+
+
+class Own(GraphNet):
+    """A network of the user's."""
 
 
 def test_help_names_it(capsys):

@@ -312,6 +312,9 @@ class LieConvCLI(LightningCLI):
         """Tests the best checkpoint and shows the errors."""
         saved = [c.best_model_path for c in (self._best, self._last) if c is not None]
         best = next(filter(None, saved), None)
+        # Asked now: the test loads the state that the best epoch had.
+        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+        early = any(getattr(c, "stopped_epoch", 0) for c in callbacks)
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
@@ -328,7 +331,7 @@ class LieConvCLI(LightningCLI):
             self.report.files,
             self.report.epoch_seconds,
         )
-        self._say_best()
+        self._say_best(early)
         if self.table:
             _say("\n" + error_table([self.run.predictions]) + "\n")
         for file in self.run.files:
@@ -336,15 +339,13 @@ class LieConvCLI(LightningCLI):
         if self.run.checkpoint is not None:
             _say(f"checkpoint {self.run.checkpoint}, figures in {self.folder}")
 
-    def _say_best(self) -> None:
+    def _say_best(self, early: bool) -> None:
         """Which epoch is tested, and whether the run stopped early."""
         if self.run is None or self.run.checkpoint is None:
             return
         epoch = read_checkpoint(self.run.checkpoint)["epoch"] + 1
         errors = [row[2] for row in self.run.history if row[0] == epoch]
         error = "".join(f", val MAE {e:.4g} {self.run.target.unit}" for e in errors)
-        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
-        early = any(getattr(c, "stopped_epoch", 0) for c in callbacks)
         patience = self._get(self.config, "patience")
         stopped = f"; stopped: {patience} epochs without a better one" if early else ""
         last = self.run.history[-1][0]

@@ -11,6 +11,7 @@ from lieconv_pyg.datasets import (
     load_molecules,
     write_structures,
 )
+from tests.molecules import distorted
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6"]
 
@@ -152,6 +153,16 @@ def test_unit_must_be_stated(tmp_path):
     with pytest.raises(ValueError, match="unit: say in what unit 'gap'"):
         load_ase_file(tmp_path / "a.xyz", "gap")
     assert load_ase_file(tmp_path / "a.xyz", "gap", "kT", True).target.extensive
+
+
+def test_units_that_do_not_exist(tmp_path):
+    atoms = distorted("H2O", 0)
+    write(tmp_path / "a.extxyz", atoms)
+    with pytest.raises(ValueError, match=r"'evv' does not exist. Did you mean 'eV'"):
+        load_ase_file(tmp_path / "a.extxyz", "energy", unit="evv")
+    with pytest.raises(ValueError, match="unit of dipoles 'eV' does not exist"):
+        load_ase_file(tmp_path / "a.extxyz", "dipole", unit="eV")
+    assert load_ase_file(tmp_path / "a.extxyz", "dipole", unit="D").target.unit == "D"
 
 
 def test_not_a_number(tmp_path):

@@ -6,6 +6,7 @@ from lieconv_pyg.datasets import (
     Target,
     choose_references,
     fit_references,
+    load_g2,
     target_statistics,
 )
 
@@ -74,6 +75,11 @@ def test_references_are_subtracted_first():
 
 def test_mostly_equal_values_have_a_scale():
     assert target_statistics(molecules([0.0, 0.0, 0.0, 4.0]), "none").mad == 1.0
+
+
+def test_references_that_explain_everything():
+    with pytest.raises(ValueError, match=r"but for rounding: .* references 'none'"):
+        target_statistics(load_g2("enthalpy").select(range(3)), "fit")
 
 
 def test_constant_target():

@@ -66,6 +66,31 @@ def test_run_stops(kind, at, good, monkeypatch, capsys):
         assert not last.exists()
 
 
+class SpoiltInValidation(GraphNet):
+    """One whose validation fails in the second epoch."""
+
+    epochs = 0
+
+    def forward(self, z, pos, batch=None):
+        out = super().forward(z, pos, batch)
+        if self.training:
+            SpoiltInValidation.epochs += 1 / 3
+        bad = not self.training and self.epochs > 1.5
+        return out * float("nan") if bad else out
+
+
+def test_validation_that_fails(monkeypatch, capsys):
+    monkeypatch.setattr(SpoiltInValidation, "epochs", 0)
+    name = f"--model.network={__name__}.SpoiltInValidation"
+    args = [name if a.startswith("--model.network=") else a for a in TINY]
+    assert main(["fit", *args, "--output=run"]) == 1
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "the validation loss is not finite at step 7 (epoch 2), on the mol" in err
+    names = re.search(r"on the molecules (.*?); the last good", err)[1].split(", ")
+    assert len(names) == 8 and len(set(names)) == 8
+    assert read_checkpoint("run/checkpoints/best.ckpt")["epoch"] == 0
+
+
 def test_infinite_loss_of_a_learning_rate(capsys):
     assert main(["fit", *TINY, "--output=run", "--model.lr=1e30"]) == 1
     assert "is not finite at step" in capsys.readouterr().err
