@@ -63,22 +63,24 @@ def choose_references(molecules: Molecules, references: str = "auto") -> str:
 
     Args:
         molecules (Molecules): The training molecules.
-        references (str, optional): :obj:`"auto"` takes the dataset's own
-            convention (QM9: single-atom values for U0, U, H, G and Cv). Where there
-            is none, or it is zero for every element (QM9's alpha and zpve), it
-            fits them if the target is extensive. :obj:`"fit"` and :obj:`"none"`
-            are as they say. Vectors have none. (default: :obj:`"auto"`)
+        references (str, optional): :obj:`"fit"` fits a value for each element to the
+            training molecules, :obj:`"dataset"` takes the dataset's own convention
+            (QM9: energies of single atoms for U0, U, H, G and Cv), as published
+            figures have it, :obj:`"none"` none. :obj:`"auto"` fits them if the
+            target is extensive, and takes none otherwise: what single-atom energies
+            leave of a total energy still grows with the molecule, about a value that
+            does not, which no sum over atoms has. (default: :obj:`"auto"`)
 
     Returns:
         :obj:`"none"`, :obj:`"dataset"` or :obj:`"fit"`.
 
     Raises:
-        ValueError: If :obj:`references` is none of the three, or :obj:`"fit"` for a
-            vector.
+        ValueError: If :obj:`references` is none of the four, :obj:`"fit"` for a
+            vector, or :obj:`"dataset"` where the dataset has none.
     """
-    if references not in {"auto", "fit", "none"}:
+    if references not in {"auto", "fit", "dataset", "none"}:
         raise ValueError(
-            f"references must be 'auto', 'fit' or 'none', got {references!r}"
+            f"references must be 'auto', 'fit', 'dataset' or 'none', got {references!r}"
         )
     target = molecules.target
     if target.num_components > 1:
@@ -88,11 +90,14 @@ def choose_references(molecules: Molecules, references: str = "auto") -> str:
                 "has no reference for it. Set references to 'auto' or 'none'"
             )
         return "none"
-    if references != "auto":
-        return references
-    if molecules.references is not None and bool(molecules.references.any()):
-        return "dataset"
-    return "fit" if target.extensive else "none"
+    if references == "auto":
+        return "fit" if target.extensive else "none"
+    if references == "dataset" and molecules.references is None:
+        raise ValueError(
+            f"{molecules.source or 'the dataset'} has no references of its own: set "
+            "references to 'auto', 'fit' or 'none'"
+        )
+    return references
 
 
 def target_statistics(molecules: Molecules, references: str = "auto") -> Statistics:

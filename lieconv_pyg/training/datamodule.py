@@ -40,10 +40,10 @@ class MoleculeDataModule(LightningDataModule):
         fractions: Shares of training, validation and test. By default the
             published ones for QM9, else 0.8, 0.1 and 0.1.
         split_seed: Seed of the split.
-        references: Values by element that are subtracted from the target: ``auto``
-            (the published convention for QM9; for other datasets ``fit`` if the
-            target is extensive), ``fit`` (least squares on the training molecules) or
-            ``none``.
+        references: Values by element that are subtracted from the target: ``fit``
+            (least squares on the training molecules), ``dataset`` (QM9's energies of
+            single atoms, as published), ``none``, or ``auto``: ``fit`` if the
+            target is extensive, else ``none``.
         batch_size: Molecules in a batch of each process. In training the last batch is
             left out if it is smaller; in validation and test it never is.
         download: Whether to fetch QM9 where it is not on disk.
@@ -63,7 +63,7 @@ class MoleculeDataModule(LightningDataModule):
         limit: int | list[int] | None = None,
         fractions: list[float] | None = None,
         split_seed: int = 0,
-        references: Literal["auto", "fit", "none"] = "auto",
+        references: Literal["auto", "fit", "dataset", "none"] = "auto",
         batch_size: int = 75,
         download: bool = False,
     ) -> None:

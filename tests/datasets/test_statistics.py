@@ -45,8 +45,8 @@ def test_fit_of_an_undetermined_composition_is_the_smallest():
 def test_choice_of_references():
     own, none = torch.ones(119), torch.zeros(119)
     y = [1.0, 2.0]
-    assert choose_references(molecules(y, references=own)) == "dataset"
-    assert choose_references(molecules(y, references=none)) == "fit"
+    assert choose_references(molecules(y, references=own)) == "fit"
+    assert choose_references(molecules(y, references=own), "dataset") == "dataset"
     assert choose_references(molecules(y, references=none, extensive=False)) == "none"
     assert choose_references(molecules(y)) == "fit"
     assert choose_references(molecules(y, extensive=False)) == "none"
@@ -54,6 +54,8 @@ def test_choice_of_references():
     assert choose_references(molecules(y, references=none), "fit") == "fit"
     with pytest.raises(ValueError, match="references"):
         choose_references(molecules(y), "some")
+    with pytest.raises(ValueError, match="no references of its own"):
+        choose_references(molecules(y), "dataset")
 
 
 def test_median_and_deviation():
@@ -67,7 +69,7 @@ def test_references_are_subtracted_first():
     references = torch.zeros(119)
     references[1] = 10.0
     found = target_statistics(
-        molecules([11.0, 22.0, 33.0], [[1], [1, 1], [1, 1, 1]], references)
+        molecules([11.0, 22.0, 33.0], [[1], [1, 1], [1, 1, 1]], references), "dataset"
     )
     assert (found.median, found.mad, found.mean) == (2.0, 1.0, 22.0)
     assert found.kind == "dataset"

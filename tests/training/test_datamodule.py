@@ -50,7 +50,9 @@ def test_calibration_batch_is_the_same_every_time(data):
 
 def test_qm9_has_its_split_and_references(tmp_path):
     root = made_up_qm9(tmp_path / "QM9")
-    data = MoleculeDataModule("qm9", "U0", str(root), batch_size=4)
+    data = MoleculeDataModule(
+        "qm9", "U0", str(root), batch_size=4, references="dataset"
+    )
     data.prepare_data()
     all_names = load_qm9("U0", root).names
     split = qm9_split(len(all_names))
