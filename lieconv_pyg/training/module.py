@@ -169,8 +169,7 @@ class MoleculeModule(LightningModule):
         float64; differentiable in the positions."""
         if batch is None:
             batch = torch.zeros_like(z)
-        out = self._network(z, pos, batch).to(self.mad.dtype)
-        return self._in_units(out, z, batch)
+        return self._in_units(self._network(z, pos, batch), z, batch)
 
     def _in_units(self, out: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         out = out.to(self.mad.dtype) * self.mad
