@@ -32,6 +32,7 @@ TINY = [
     f"{NETWORK}.augment=false",
     "--trainer.accelerator=cpu",
     "--trainer.max_epochs=3",
+    "--ema=0.9",
     "--trainer.callbacks+=tests.training.test_distributed.Notes",
 ]
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
