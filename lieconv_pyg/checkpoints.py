@@ -241,7 +241,7 @@ def check_trusted(config: Any, trust: Sequence[str], source: str) -> None:
 
 
 def importable(config: Any) -> Iterator[str]:
-    """What a configuration could have imported: class paths, and dotted names."""
+    """What a configuration could have read in: class paths, dotted names, files."""
     if isinstance(config, Mapping):
         if "class_path" in config:
             yield str(config["class_path"])
@@ -251,8 +251,9 @@ def importable(config: Any) -> Iterator[str]:
     elif isinstance(config, (list, tuple)):
         for value in config:
             yield from importable(value)
-    elif isinstance(config, str) and re.fullmatch(r"\w+(\.\w+)+", config):
-        yield config
+    elif isinstance(config, str) and re.search(r"\W", config):  # no plain word
+        dotted = re.fullmatch(r"\w+(\.\w+)+", config)
+        yield from [config] if dotted or os.path.isfile(config) else []
 
 
 def within(name: str, packages: Sequence[str]) -> bool:

@@ -139,6 +139,15 @@ def test_no_part_of_the_trainer_is_taken(trainer, checkpoint, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["copy.ckpt"]
 
 
+def test_no_other_file_is_read(checkpoint, tmp_path, capsys):
+    (tmp_path / "odd.yaml").write_text("class_path: tests.test_checkpoints.Ran\n")
+    config = torch.load(checkpoint, weights_only=True)["config"]
+    config["model"]["network"] = str(tmp_path / "odd.yaml")
+    change(checkpoint, config=config)
+    assert main(["test", f"--ckpt_path={checkpoint}"]) == 2
+    assert "odd.yaml, which is no layer" in capsys.readouterr().err
+
+
 def test_paths_with_dots_are_no_classes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit([*TINY, "--output=run.v1", "--trainer.default_root_dir=exp.v1"], table=False)
