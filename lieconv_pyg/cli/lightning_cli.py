@@ -21,7 +21,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lieconv_pyg import __version__
-from lieconv_pyg.checkpoints import read_checkpoint
 from lieconv_pyg.cli.checkpoint import check_same, with_checkpoint
 from lieconv_pyg.cli.errors import RunError, usage_errors
 from lieconv_pyg.cli.networks import long_names
@@ -188,9 +187,10 @@ class LieConvCLI(LightningCLI):
         """So that the configuration that is kept holds in other folders too."""
         data = self._get(self.config, "data")
         for name in ("dataset", "root"):
-            path = Path(data[name] or "").expanduser()
-            if str(data[name]).lower() not in ("qm9", "g2") and path.exists():
-                data[name] = data[name] and str(path.resolve())
+            given = data[name]
+            if given and given.lower() not in ("qm9", "g2"):
+                path = Path(given).expanduser()
+                data[name] = str(path.resolve()) if path.exists() else given
 
     def _fit_network_to(self, target: Target) -> None:
         """Sets what follows from the target and was left open, or is ``auto``: sums
@@ -343,7 +343,7 @@ class LieConvCLI(LightningCLI):
         """Which epoch is tested, and whether the run stopped early."""
         if self.run is None or self.run.checkpoint is None:
             return
-        epoch = read_checkpoint(self.run.checkpoint)["epoch"] + 1
+        epoch = self.report.loaded_epoch
         errors = [row[2] for row in self.run.history if row[0] == epoch]
         error = "".join(f", val MAE {e:.4g} {self.run.target.unit}" for e in errors)
         patience = self._get(self.config, "patience")
@@ -356,10 +356,10 @@ class LieConvCLI(LightningCLI):
         self.trainer.validate(model, **{**kwargs, "verbose": False})
         target, number = self.datamodule.target, len(self.datamodule.parts[1])
         _say(f"{target.name}, {number} validation molecules")
-        for name, unit in (("mae", target.unit), ("force_mae", f"{target.unit}/Å")):
-            error = self.trainer.callback_metrics.get(f"val/{name}")
-            if error is not None:
-                _say(f"{name.replace('_mae', ' mae').upper()} {error:.4g} {unit}")
+        found = self.trainer.callback_metrics
+        _say(f"MAE {found['val/mae']:.4g} {target.unit}")
+        if "val/force_mae" in found:
+            _say(f"FORCE MAE {found['val/force_mae']:.4g} {target.unit}/Å")
 
     def test(self, model: MoleculeModule, **kwargs: Any) -> None:
         """Shows the test errors as the table of a run."""

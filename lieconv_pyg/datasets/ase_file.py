@@ -80,13 +80,14 @@ def load_ase_file(
     if extensive is None:
         extensive = key in _EXTENSIVE
     size = 1 if y.ndim == 1 else 3
-    check_unit(Target(key, unit, extensive, num_components=size))
+    made = Target(key, unit, extensive, num_components=size)
+    check_unit(made)
     has_forces = key in _EXTENSIVE and size == 1
     return from_atoms(
         atoms,
         torch.from_numpy(y),
         [structure_name(a, i) for i, a in enumerate(atoms)],
-        Target(key, unit, extensive, num_components=size),
+        made,
         source=str(path),
         forces=_forces(atoms, path) if has_forces else None,
     )

@@ -9,7 +9,7 @@ from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.neighbors.envelope import PolynomialEnvelope
-from lieconv_pyg.nn.graph_net import atom_pairs
+from lieconv_pyg.nn.graph_net import atom_pairs, check_pool_and_cutoff
 
 
 class EGNNConv(MessagePassing):
@@ -205,10 +205,7 @@ class EGNN(torch.nn.Module):
         pool: str = "mean",
     ):
         super().__init__()
-        if pool not in ("mean", "sum"):
-            raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
-        if cutoff is not None and not cutoff > 0:
-            raise ValueError(f"'cutoff' must be positive or None (got {cutoff})")
+        check_pool_and_cutoff(pool, cutoff)
         positive(out_channels, "out_channels")
         self.hidden_channels = positive(hidden_channels, "hidden_channels")
         self.num_layers = positive(num_layers, "num_layers")

@@ -18,6 +18,14 @@ def mlp(in_channels: int, out_channels: int) -> torch.nn.Sequential:
     )
 
 
+def check_pool_and_cutoff(pool: str, cutoff: Optional[float]) -> None:
+    """Raises a :class:`ValueError` for arguments that no network of atoms takes."""
+    if pool not in ("mean", "sum"):
+        raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
+    if cutoff is not None and not cutoff > 0:
+        raise ValueError(f"'cutoff' must be positive or None (got {cutoff})")
+
+
 def atom_pairs(batch: Tensor) -> Tensor:
     r"""All ordered pairs of different atoms of the same molecule.
 
@@ -125,15 +133,12 @@ class GraphNet(torch.nn.Module):
         pool: str = "mean",
     ):
         super().__init__()
-        if pool not in ("mean", "sum"):
-            raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
+        check_pool_and_cutoff(pool, cutoff)
         if min(hidden_channels, num_layers, out_channels, num_basis - 1) < 1:
             raise ValueError(
                 "'hidden_channels', 'num_layers' and 'out_channels' must be at least "
                 "1, 'num_basis' at least 2"
             )
-        if cutoff is not None and not cutoff > 0:
-            raise ValueError(f"'cutoff' must be positive or None (got {cutoff})")
         if not 0 < basis_stop < math.inf:
             raise ValueError(f"'basis_stop' must be positive (got {basis_stop})")
         self.num_layers = num_layers

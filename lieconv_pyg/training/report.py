@@ -43,6 +43,7 @@ class RunReport(Callback):
         self.seconds: float | None = None
         self._started: float | None = None
         self._before = 0.0  # the run that is resumed
+        self.loaded_epoch: int | None = None  # of the checkpoint that was loaded last
         self._epochs: list[float] = []
         self._outputs: list[dict[str, Any]] = []
 
@@ -89,6 +90,12 @@ class RunReport(Callback):
         if not self.history:
             self.history = [(row[0], row[1], row[2]) for row in state_dict["history"]]
             self._before = state_dict.get("seconds", 0.0)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes which epoch is resumed or tested."""
+        self.loaded_epoch = checkpoint["epoch"] + 1
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets the predictions of an earlier test."""
