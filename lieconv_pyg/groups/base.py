@@ -171,10 +171,7 @@ class LieGroup(ABC):
         Args:
             shape (int): The leading shape.
             generator (torch.Generator, optional): The source of randomness.
-                (default: :obj:`None`)
-            scale (float, optional): Standard deviation of the normal coordinates,
-                in the units of the points where they are translations.
-                (default: :obj:`1.0`)
+            scale (float, optional): Standard deviation of the normal coordinates.
             dtype (torch.dtype, optional): By default torch's default dtype.
             device (torch.device, optional): By default the generator's device.
         """
@@ -217,10 +214,8 @@ class LieGroup(ABC):
         Raises:
             ValueError: If the group defines no lift.
         """
-        raise ValueError(
-            f"{self!r} defines no lift of points: give it a `section`, a function "
-            f"from `pos` to `(u, q)`"
-        )
+        need = "give it a `section`, a function from `pos` to `(u, q)`"
+        raise ValueError(f"{self!r} defines no lift of points: {need}")
 
     def origin(self, q: Tensor) -> Tensor:
         r"""The reference point, of shape :obj:`(*, space_dim)`, of the orbits with
@@ -229,10 +224,8 @@ class LieGroup(ABC):
         Raises:
             ValueError: If the group defines no origin.
         """
-        raise ValueError(
-            f"{self!r} defines no origin of its orbits: give it an `origin`, a "
-            f"function from `q` to points"
-        )
+        need = "give it an `origin`, a function from `q` to points"
+        raise ValueError(f"{self!r} defines no origin of its orbits: {need}")
 
     def check_points(self, pos: Tensor) -> None:
         r"""Checks that points can be lifted.
@@ -289,6 +282,14 @@ class LieGroup(ABC):
             return a
         shape = torch.broadcast_shapes(a.shape[:-1], q_i.shape[:-1], q_j.shape[:-1])
         return torch.cat([x.expand(*shape, x.shape[-1]) for x in (a, q_i, q_j)], dim=-1)
+
+    def indexed_pairs(
+        self, u: Tensor, q_u: Tensor, i: Tensor, v: Tensor, q_v: Tensor, j: Tensor
+    ) -> Tensor:
+        """:meth:`pairs` of :obj:`u[i]` and :obj:`v[j]`, for groups to override where
+        part of the work can be done once an element."""
+        targets = u.index_select(0, i), q_u.index_select(0, i)
+        return self.pairs(*targets, v.index_select(0, j), q_v.index_select(0, j))
 
     def split_pairs(self, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""The three parts :math:`\log(v_j^{-1} u_i)`, :math:`q_i` and :math:`q_j` of

@@ -8,6 +8,7 @@ TensorFloat-32 (:func:`torch.set_float32_matmul_precision`) touches them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -32,7 +33,22 @@ def matvec(a: Tensor, x: Tensor) -> Tensor:
     r"""The product :math:`Ax` of matrices :obj:`(*, m, k)` and vectors
     :obj:`(*, k)`, of shape :obj:`(*, m)`.
     """
-    return (a * x.unsqueeze(-2)).sum(dim=-1)
+    return sum_last(a * x.unsqueeze(-2))
+
+
+def sum_last(x: Tensor) -> Tensor:
+    r"""The sum over the last dimension, which is small: in fewer passes than
+    :meth:`torch.Tensor.sum`.
+    """
+    return reduce(torch.add, x.unbind(dim=-1)) if 0 < x.shape[-1] <= 8 else x.sum(-1)
+
+
+def cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The product :math:`a \times b` of vectors given by their coordinates, exactly 0
+    for equal ones.
+    """
+    (ax, ay, az), (bx, by, bz) = a, b
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 def norm(x: Tensor) -> Tensor:
@@ -48,14 +64,15 @@ def norm(x: Tensor) -> Tensor:
     """
     if x.shape[-1] == 0:
         return x.sum(dim=-1)
-    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    largest = x.detach().abs()
+    largest = reduce(torch.maximum, largest.unbind(dim=-1))
     tiny = torch.finfo(x.dtype).tiny ** 0.75
     scale = torch.where(largest > tiny, largest, torch.ones_like(largest))
-    square = (x / scale).square().sum(dim=-1)
+    square = sum_last((x / scale.unsqueeze(-1)).square())
     nonzero = square > 0
     safe = torch.where(nonzero, square, torch.ones_like(square))
     root = torch.where(nonzero, safe.sqrt(), torch.zeros_like(square))
-    return root * scale.squeeze(-1)
+    return root * scale
 
 
 def homogeneous(linear: Tensor, translation: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -57,13 +59,25 @@ def rotation_log(R: Tensor) -> Tensor:
     Returns:
         torch.Tensor: Rotation vectors of shape :obj:`(*, 3)`.
     """
-    quaternion = quaternion_from_rotation(R)
-    w, v = quaternion[..., :1], quaternion[..., 1:]
-    rule = sum(v[..., k : k + 1] * c for k, c in enumerate(_AXIS_RULE))
-    by_rule = w.abs() <= branch_tolerance(R.dtype) / 2
+    w, *v = quaternion_from_rotation(R).unbind(dim=-1)
+    return torch.stack(quaternion_log(w, v), dim=-1)
+
+
+def quaternion_log(w: Tensor, v: Sequence[Tensor]) -> list[Tensor]:
+    r"""The coordinates of the rotation vector of a unit quaternion, see
+    :func:`rotation_log`.
+
+    Args:
+        w (torch.Tensor): Real parts :obj:`(*)`.
+        v (Sequence[torch.Tensor]): The three other coordinates :obj:`(*)`.
+    """
+    rule = sum(x * c for x, c in zip(v, _AXIS_RULE, strict=True))
+    by_rule = w.abs() <= branch_tolerance(w.dtype) / 2
     flip = torch.where(by_rule, rule < 0, w < 0)
-    w, v = torch.where(flip, -w, w), torch.where(flip, -v, v)
-    return 2 * angle_over_sine(v.square().sum(dim=-1, keepdim=True), w) * v
+    sign = torch.where(flip, -torch.ones_like(w), torch.ones_like(w))
+    x, y, z = v
+    scale = 2 * sign * angle_over_sine(x * x + y * y + z * z, w * sign)
+    return [scale * x, scale * y, scale * z]
 
 
 def quaternion_from_rotation(R: Tensor) -> Tensor:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lieconv_pyg.groups.checks import positive
-from lieconv_pyg.groups.ops import Device, homogeneous, matmul, norm, randn
+from lieconv_pyg.groups.ops import Device, cross, homogeneous, matmul, norm, randn
 from lieconv_pyg.groups.rigid import RigidMotions
 from lieconv_pyg.groups.rotation import (
     cross_matrix,
+    quaternion_from_rotation,
+    quaternion_log,
     rotation_exp,
     rotation_from_quaternion,
     rotation_log,
@@ -49,13 +53,33 @@ class SE3(RigidMotions):
         return homogeneous(rotation_exp(w), t)
 
     def log_parts(self, rotation: Tensor, translation: Tensor) -> Tensor:
-        # V^-1 = I - [w] / 2 + cotc [w]^2.
-        w = rotation_log(rotation)
-        s = w.square().sum(dim=-1, keepdim=True)
-        wt = torch.linalg.cross(w, translation)
-        return torch.cat(
-            [w, translation - 0.5 * wt + cotc(s) * torch.linalg.cross(w, wt)], dim=-1
-        )
+        w, t = rotation_log(rotation).unbind(dim=-1), translation.unbind(dim=-1)
+        return torch.stack([*w, *_inverse_jacobian(w, t)], dim=-1)
+
+    def indexed_pairs(
+        self, u: Tensor, q_u: Tensor, i: Tensor, v: Tensor, q_v: Tensor, j: Tensor
+    ) -> Tensor:
+        # Quaternions are found once an element, and multiplied for each pair.
+        source = self._coordinates(v)
+        target = source if u is v else self._coordinates(u)
+        (a, *b, d, e, f) = source.index_select(1, j).unbind()
+        (c, *g, x, y, z) = target.index_select(1, i).unbind()
+        # The conjugate of (a, b), times (c, g).
+        real = a * c + (b[0] * g[0] + b[1] * g[1] + b[2] * g[2])
+        turn = cross(g, b)
+        imaginary = [a * q - c * p + r for p, q, r in zip(b, g, turn, strict=True)]
+        w = quaternion_log(real, imaginary)
+        # (a, b) turned back: t - 2 a b × t + 2 b × (b × t).
+        far = x - d, y - e, z - f
+        once = cross(b, far)
+        twice = cross(b, once)
+        t = [p + 2 * (r - a * q) for p, q, r in zip(far, once, twice, strict=True)]
+        return torch.stack([*w, *_inverse_jacobian(w, t)], dim=-1)
+
+    def _coordinates(self, u: Tensor) -> Tensor:
+        """Unit quaternions and translations, :obj:`(7, M)`."""
+        R, t = self.parts(u)
+        return torch.cat([quaternion_from_rotation(R), t], dim=-1).t().contiguous()
 
     def generators(
         self, dtype: torch.dtype | None = None, device: Device = None
@@ -119,3 +143,11 @@ class SE3(RigidMotions):
         R, t = self.parts(u)
         scale = self.alpha / 2**0.5
         return torch.cat([scale * R.flatten(-2), (1 - self.alpha) * t], dim=-1)
+
+
+def _inverse_jacobian(w: Sequence[Tensor], t: Sequence[Tensor]) -> list[Tensor]:
+    """V^-1 t = t - w × t / 2 + cotc w × (w × t), e.g. Eade (2013)."""
+    s = cotc(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
+    once = cross(w, t)
+    twice = cross(w, once)
+    return [x - 0.5 * y + s * z for x, y, z in zip(t, once, twice, strict=True)]

@@ -64,6 +64,12 @@ class T(LieGroup):
     def relative_log(self, u: Tensor, v: Tensor) -> Tensor:
         return self.log(u) - self.log(v)
 
+    def indexed_pairs(
+        self, u: Tensor, q_u: Tensor, i: Tensor, v: Tensor, q_v: Tensor, j: Tensor
+    ) -> Tensor:
+        t_u, t_v = self.log(u).contiguous(), self.log(v).contiguous()
+        return t_u.index_select(0, i) - t_v.index_select(0, j)
+
     def act(self, u: Tensor, x: Tensor) -> Tensor:
         return self._points(x, "x") + self.log(u)
 

@@ -54,9 +54,4 @@ def pair_coordinates(
         - **output:** :math:`(E, \dim G + 2 \dim q)`
     """
     j, i = edge_index[0], edge_index[1]
-    return group.pairs(
-        dst.element.index_select(0, i),
-        dst.orbit.index_select(0, i),
-        src.element.index_select(0, j),
-        src.orbit.index_select(0, j),
-    )
+    return group.indexed_pairs(dst.element, dst.orbit, i, src.element, src.orbit, j)

@@ -18,9 +18,11 @@ from lieconv_pyg.neighbors.sampling import (
 from lieconv_pyg.neighbors.search import candidates, resolve_backend
 
 MAX_PAIRS = 2**18
+FEW_SOURCES = 128  # of a target on average, of which looking at all is fastest
 SLACK = 256.0  # units of rounding that the candidates get on top of the radius
 
 Envelope = Callable[[Tensor], Tensor]
+Edges = tuple[Tensor, Tensor, Tensor]  # edge_index, pair coordinates, distances
 
 
 def radius_graph(
@@ -89,7 +91,7 @@ def radius_graph(
         positive(num_neighbors, "num_neighbors")
     dst = lifted if lifted_dst is None else lifted_dst
 
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[Edges] = []
     for part in edges_within(group, lifted, dst, radius, backend, max_pairs):
         if num_neighbors is not None:
             key = None
@@ -98,7 +100,8 @@ def radius_graph(
             keep = sample_neighbors(
                 part[0], num_neighbors, dst.num_points, generator, key
             )
-            part = (part[0][:, keep], part[1][keep], part[2][keep])
+            if keep.numel() < part[2].numel():
+                part = _select(part, keep)
         parts.append(part)
     return finish(group, lifted, dst, parts, radius, envelope)
 
@@ -153,17 +156,29 @@ def edges_within(
     radius: float,
     backend: str | None,
     max_pairs: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[Edges]:
     r"""Yields all edges with :math:`d(i, j) < r` in chunks of whole targets:
     edges, pair coordinates and distances, sorted by target and source.
     """
     for index in _candidate_pairs(group, src, dst, radius, backend, max_pairs):
         attr = pair_coordinates(group, src, dst, index)
-        distance = group.distance(attr)
-        keep = (distance < radius).nonzero().view(-1)
-        key = index[1, keep] * src.num_points + index[0, keep]
-        keep = keep[key.argsort()]
-        yield index[:, keep], attr[keep], distance[keep]
+        part = index, attr, group.distance(attr)
+        keep = (part[2] < radius).nonzero().view(-1)
+        if keep.numel() < index.size(1):
+            part = _select(part, keep)
+        key = part[0][1] * src.num_points + part[0][0]
+        if bool((key[1:] < key[:-1]).any()):
+            part = _select(part, key.argsort())
+        yield part
+
+
+def _select(part: Edges, index: Tensor) -> Edges:
+    edge_index, attr, distance = part
+    return (
+        edge_index.index_select(1, index),
+        attr.index_select(0, index),
+        distance.index_select(0, index),
+    )
 
 
 def _candidate_pairs(
@@ -180,7 +195,8 @@ def _candidate_pairs(
         return
     slack = SLACK * torch.finfo(src.element.dtype).eps
     x = y = None
-    if math.isfinite(radius):
+    few = int(layout.counts.sum()) <= FEW_SOURCES * layout.dst.numel()
+    if math.isfinite(radius) and not few:
         reach = radius * (1 + slack)
         x = group.embed(src.element, src.orbit, reach)
         y = x if dst is src else group.embed(dst.element, dst.orbit, reach)
@@ -198,22 +214,24 @@ def finish(
     group: LieGroup,
     src: Lifted,
     dst: Lifted,
-    parts: list[tuple[Tensor, Tensor, Tensor]],
+    parts: list[Edges],
     radius: float | Tensor,
     envelope: Envelope | None,
 ) -> Neighborhood:
     r"""Joins chunks of edges to a :class:`Neighborhood`, with gradients
     where the lifted points ask for them.
     """
-    if parts:
+    needs_grad = torch.is_grad_enabled() and (src.requires_grad or dst.requires_grad)
+    if len(parts) == 1:
+        edge_index, edge_attr, distance = parts[0]
+    elif parts:
         edge_index = torch.cat([part[0] for part in parts], dim=1)
     else:
         edge_index = src.batch.new_empty(2, 0)
-    needs_grad = torch.is_grad_enabled() and (src.requires_grad or dst.requires_grad)
     if needs_grad or not parts:
         edge_attr = pair_coordinates(group, src, dst, edge_index)
         distance = group.distance(edge_attr)
-    else:
+    elif len(parts) > 1:
         edge_attr = torch.cat([part[1] for part in parts])
         distance = torch.cat([part[2] for part in parts])
     weight = None if envelope is None else envelope(distance / radius)

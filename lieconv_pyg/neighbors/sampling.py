@@ -5,6 +5,8 @@ from torch import Tensor
 
 from lieconv_pyg.groups.checks import positive
 
+KEY_BITS = 38  # of the random keys: two are the same by chance once in 2e11
+
 
 def sample_neighbors(
     edge_index: Tensor,
@@ -37,19 +39,25 @@ def sample_neighbors(
     """
     positive(num_neighbors, "num_neighbors")
     target, device = edge_index[1], edge_index.device
+    bits = min(KEY_BITS, 62 - num_targets.bit_length())
     if key is None:
-        key = torch.rand(
+        random = torch.rand(
             target.size(0),
             dtype=torch.float64,
             device=device if generator is None else generator.device,
             generator=generator,
-        ).to(device)
-    order = key.argsort()
-    order = order[target[order].argsort(stable=True)]
+        )
+        key = (random.to(device) * 2**bits).long()
+    else:
+        key = key >> (63 - bits)
+    # One sort by target and key: of integers, which is many times faster.
+    key, order = (target * 2**bits + key).sort(stable=True)
+    target = key >> bits
     counts = torch.bincount(target, minlength=num_targets)
     start = counts.cumsum(0) - counts
-    rank = torch.arange(target.size(0), device=device) - start[target[order]]
-    return order[rank < num_neighbors].sort().values
+    rank = torch.arange(target.size(0), device=device) - start.index_select(0, target)
+    keep = torch.zeros_like(rank, dtype=torch.bool)
+    return keep.index_fill_(0, order[rank < num_neighbors], True).nonzero().view(-1)
 
 
 def hashed_keys(

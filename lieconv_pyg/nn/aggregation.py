@@ -3,165 +3,198 @@ r"""The aggregation of LieConv, the contraction that its cost lies in.
 For every target :math:`i` it forms
 
 .. math::
-    A_{icm} = \sum_{e:\, \mathrm{index}_e = i} f_{ec} \, s_{em}
+    A_{imc} = \sum_{e = (j, i)} s_{em} f_{jc}
 
-from the features :math:`f` that the sources send along the edges and the kernel
-values :math:`s` of the edges: the PointConv factorisation (Wu et al., 2019) that
-LieConv uses (Finzi et al., 2020, Appendix A.1), which needs no matrix per edge.
+from the kernel values :math:`s` of the edges and the features :math:`f` of their
+sources: the PointConv factorisation (Wu et al., 2019) that LieConv uses (Finzi et al.,
+2020, Appendix A.1), which needs no matrix per edge.
 
-:func:`aggregate_reference` says in one line what is computed.
-:func:`aggregate` computes it as batched matrix products over padded groups of
-targets of similar degree: never edges × channels × kernel channels in memory, and at
-most twice the edges in padding.
+:func:`aggregate_reference` says in two lines what is computed. :func:`aggregate`
+computes it as batched matrix products over tiles of the graph
+(:mod:`lieconv_pyg.nn.tiles`), in pieces that stay in the cache: never edges × channels
+× kernel channels in memory.
 
-The sum over all edges of :math:`G_{icm} f_{ec} s_{em}` is linear in each of its
-three arguments, so its three partial derivatives, :func:`aggregate`,
-:func:`_to_features` and :func:`_to_kernel`, have one another as derivatives: they
-may be differentiated any number of times.
+The sum over all edges of :math:`G_{imc} s_{em} f_{jc}` is linear in each of its three
+arguments. Therefore the derivatives of :func:`aggregate`, which :class:`_Gradients`
+computes, have derivatives of the same two kinds, and so on to any order.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-# Padded entries that one batched product may hold: bounds the working memory.
-_CHUNK = 1 << 24
+from lieconv_pyg.nn.tiles import Tiles, Tiling, make_tiling
+
+# Numbers that the result of one batched product may have.
+_PIECE = 1 << 21
 
 
-def aggregate_reference(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
+def aggregate_reference(
+    x: Tensor, kernel: Tensor, edge_index: Tensor, size: int
+) -> Tensor:
     r"""The definition, with an outer product an edge; for tests and for reading.
 
     Args:
-        x: :math:`(E, C)` features at the source of each edge.
-        kernel: :math:`(E, M)` kernel values of each edge.
-        index: :math:`(E)` target of each edge.
+        x: :math:`(N_s, C)` features of the sources.
+        kernel: :math:`(E, M)` kernel values of the edges.
+        edge_index: :math:`(2, E)`, sources first.
         size: number of targets :math:`N`.
 
     Returns:
-        :math:`(N, C, M)`.
+        :math:`(N, M, C)`.
     """
-    outer = x.unsqueeze(2) * kernel.unsqueeze(1)
-    return outer.new_zeros(size, *outer.shape[1:]).index_add(0, index, outer)
+    outer = kernel.unsqueeze(2) * x.index_select(0, edge_index[0]).unsqueeze(1)
+    return outer.new_zeros(size, *outer.shape[1:]).index_add(0, edge_index[1], outer)
 
 
-def aggregate(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
-    r"""The sums :math:`A_{icm}` above, without an outer product an edge.
+def aggregate(
+    x: Tensor,
+    kernel: Tensor,
+    edge_index: Tensor,
+    size: int,
+    tiling: Optional[Tiling] = None,
+) -> Tensor:
+    r"""The sums :math:`A_{imc}` above, without an outer product an edge.
 
     Args:
-        x: :math:`(E, C)` features at the source of each edge.
-        kernel: :math:`(E, M)` kernel values of each edge.
-        index: :math:`(E)` target of each edge; fastest when sorted.
+        x: :math:`(N_s, C)` features of the sources.
+        kernel: :math:`(E, M)` kernel values of the edges.
+        edge_index: :math:`(2, E)`, sources first; fastest when sorted by target.
         size: number of targets :math:`N`.
+        tiling: What :func:`~lieconv_pyg.nn.tiles.make_tiling` makes of
+            :obj:`edge_index`, if it is known already.
 
     Returns:
-        :math:`(N, C, M)`; zero for targets without edges. Differentiable any number
+        :math:`(N, M, C)`; zero for targets without edges. Differentiable any number
         of times in :obj:`x` and :obj:`kernel`.
     """
     dtype = torch.promote_types(x.dtype, kernel.dtype)
     if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
-    x, kernel = x.to(dtype), kernel.to(dtype)
-    return _Aggregate.apply(x, kernel, index, size)
+    if torch.compiler.is_compiling():
+        tiling = None
+    elif tiling is None:
+        tiling = make_tiling(edge_index, size)
+    return _Aggregate.apply(x.to(dtype), kernel.to(dtype), edge_index, size, tiling)
 
 
-def _blocks(index: Tensor, size: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Groups targets whose degrees differ at most twofold, in chunks.
-
-    Yields:
-        the targets :math:`(B)` of a chunk, and the edges of each :math:`(B, K)`,
-        filled up with :obj:`E`, which is no edge.
-    """
-    num_edges = index.numel()
-    order = None
-    if bool((index[1:] < index[:-1]).any()):
-        order = index.argsort(stable=True)
-    degree = torch.bincount(index, minlength=size)
-    start = degree.cumsum(0) - degree
-    largest = int(degree.max())
-    upper = largest
-    while upper > 0:
-        lower = upper // 2 if upper > 8 else 0
-        chosen = ((degree > lower) & (degree <= upper)).nonzero().view(-1)
-        slot = torch.arange(upper, device=index.device)
-        for targets in chosen.split(max(1, _CHUNK // (upper * width))):
-            edges = start[targets].unsqueeze(1) + slot
-            valid = slot < degree[targets].unsqueeze(1)
-            if order is not None:
-                edges = order[edges.clamp(max=num_edges - 1)]
-            yield targets, edges.where(valid, num_edges)
-        upper = lower
+def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
+    """Tiles of which one product has no more than :obj:`_PIECE` entries, for results
+    with :obj:`width` entries a target."""
+    for tile in tiling.tiles:
+        _, columns, height = tile.edges.shape
+        number = max(1, _PIECE // (width * max(height, columns // 16)))
+        yield from map(Tiles, *(part.split(number) for part in tile))
 
 
-def _take(rows: Tensor, edges: Tensor) -> Tensor:
-    """Rows :math:`(E, W)` at the padded edges :math:`(B, K)`, any where filled up."""
-    index = edges.view(-1).clamp(max=rows.size(0) - 1)
-    return rows.index_select(0, index).view(*edges.shape, rows.size(1))
+def _sources(x: Tensor, tile: Tiles) -> Tensor:
+    """Features of the sources of each tile :math:`(B, J, C)`."""
+    rows = x.index_select(0, tile.sources.view(-1))
+    return rows.view(*tile.sources.shape, x.size(1))
 
 
-def _put(out: Tensor, edges: Tensor, rows: Tensor) -> None:
-    """Writes the rows :math:`(B, K, W)` of the padded edges into :math:`(E + 1, W)`,
-    whose last row takes what belongs to none."""
-    out.index_copy_(0, edges.view(-1), rows.reshape(-1, rows.size(-1)))
+def _edges(kernel: Tensor, tile: Tiles) -> Tensor:
+    """Kernel values of each tile :math:`(B, J, I M)`; the last row of :obj:`kernel` is
+    for pairs that are no edges."""
+    rows = kernel.index_select(0, tile.edges.view(-1))
+    return rows.view(*tile.sources.shape, tile.edges.size(2) * kernel.size(1))
+
+
+def _targets(grad: Tensor, tile: Tiles) -> Tensor:
+    """Rows of the targets of each tile :math:`(B, I M, C)`, any where filled up."""
+    rows = grad.index_select(0, tile.targets.view(-1).clamp(max=grad.size(0) - 1))
+    return rows.view(len(tile.targets), -1, grad.size(2))
+
+
+def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
+    """The sums :math:`A_{imc}`."""
+    out = x.new_empty(size + 1, kernel.size(1), x.size(1))
+    kernel = F.pad(kernel, (0, 0, 0, 1))
+    for tile in _pieces(tiling, out[0].numel()):
+        rows = _edges(kernel, tile).transpose(1, 2) @ _sources(x, tile)
+        out.index_copy_(0, tile.targets.view(-1), rows.view(-1, *out.shape[1:]))
+    return out[:size]
+
+
+def _gradients(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    tiling: Tiling,
+    need_x: bool,
+    need_kernel: bool,
+) -> tuple[Tensor, Tensor]:
+    r""":math:`\sum_{i, m} G_{imc} s_{em}` of each source and
+    :math:`\sum_c G_{imc} f_{jc}` of each edge; empty where it is not needed."""
+    num_edges, channels = kernel.shape
+    grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
+    grad_kernel = kernel.new_empty(num_edges + 1 if need_kernel else 0, channels)
+    kernel = F.pad(kernel, (0, 0, 0, 1))
+    for tile in _pieces(tiling, channels * x.size(1)):
+        rows = _targets(grad, tile)
+        if need_x:
+            out = (_edges(kernel, tile) @ rows).view(-1, x.size(1))
+            grad_x.index_add_(0, tile.sources.view(-1), out)
+        if need_kernel:
+            out = (_sources(x, tile) @ rows.transpose(1, 2)).view(-1, channels)
+            grad_kernel.index_copy_(0, tile.edges.view(-1), out)
+    return grad_x, grad_kernel[:num_edges]
+
+
+# For tracing, where what is inside must stay unseen: its shapes depend on the graph.
 
 
 @torch.library.custom_op("lieconv_pyg::aggregate", mutates_args=())
-def _aggregate(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
-    num_edges, channels = x.shape
-    out = x.new_zeros(size, channels, kernel.size(1))
-    if num_edges > 0:
-        for targets, edges in _blocks(index, size, channels):
-            filled_up = (edges == num_edges).unsqueeze(2)
-            values = _take(kernel, edges).masked_fill_(filled_up, 0)
-            out.index_copy_(0, targets, _take(x, edges).transpose(1, 2) @ values)
-    return out
+def _sum_op(x: Tensor, kernel: Tensor, edge_index: Tensor, size: int) -> Tensor:
+    return _sum(x, kernel, size, make_tiling(edge_index, size))
 
 
-@torch.library.custom_op("lieconv_pyg::aggregate_to_features", mutates_args=())
-def _to_features(grad: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
-    r"""Derivative in the features: :math:`\sum_m G_{icm} s_{em}`, :math:`(E, C)`."""
-    num_edges, channels = index.numel(), grad.size(1)
-    out = grad.new_empty(num_edges + 1, channels)
-    if num_edges > 0:
-        for targets, edges in _blocks(index, grad.size(0), channels):
-            values = grad.index_select(0, targets).transpose(1, 2)
-            _put(out, edges, _take(kernel, edges) @ values)
-    return out[:num_edges]
+@torch.library.custom_op("lieconv_pyg::aggregate_gradients", mutates_args=())
+def _gradients_op(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    edge_index: Tensor,
+    need_x: bool,
+    need_kernel: bool,
+) -> tuple[Tensor, Tensor]:
+    tiling = make_tiling(edge_index, grad.size(0))
+    return _gradients(grad, x, kernel, tiling, need_x, need_kernel)
 
 
-@torch.library.custom_op("lieconv_pyg::aggregate_to_kernel", mutates_args=())
-def _to_kernel(grad: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    r"""Derivative in the kernel: :math:`\sum_c G_{icm} f_{ec}`, :math:`(E, M)`."""
-    num_edges, channels = x.shape
-    out = grad.new_empty(num_edges + 1, grad.size(2))
-    if num_edges > 0:
-        for targets, edges in _blocks(index, grad.size(0), channels):
-            _put(out, edges, _take(x, edges) @ grad.index_select(0, targets))
-    return out[:num_edges]
+@_sum_op.register_fake
+def _(x: Tensor, kernel: Tensor, edge_index: Tensor, size: int) -> Tensor:
+    return x.new_empty(size, kernel.size(1), x.size(1))
 
 
-@_aggregate.register_fake
-def _(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
-    return x.new_empty(size, x.size(1), kernel.size(1))
+@_gradients_op.register_fake
+def _(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    edge_index: Tensor,
+    need_x: bool,
+    need_kernel: bool,
+) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty_like(x) if need_x else x.new_empty(0),
+        torch.empty_like(kernel) if need_kernel else kernel[:0].clone(),
+    )
 
 
-@_to_features.register_fake
-def _(grad: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
-    return grad.new_empty(index.size(0), grad.size(1))
-
-
-@_to_kernel.register_fake
-def _(grad: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    return grad.new_empty(index.size(0), grad.size(2))
+def _is_traced(x: Tensor) -> bool:
+    return type(x) not in (Tensor, torch.nn.Parameter)
 
 
 class _Contraction(torch.autograd.Function):
-    """One of the three; the operators below know no derivative of their own, since
+    """One of the two; the operators above know no derivative of their own, since
     those of :meth:`torch.library.custom_op` do not work under :mod:`torch.func`."""
 
     @classmethod
-    def vmap(cls, info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+    def vmap(cls, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
         rows = [
             cls.apply(
                 *(
@@ -171,54 +204,84 @@ class _Contraction(torch.autograd.Function):
             )
             for row in range(info.batch_size)
         ]
-        return torch.stack(rows), 0
+        if isinstance(rows[0], Tensor):
+            return torch.stack(rows), 0
+        return tuple(map(torch.stack, zip(*rows, strict=True))), (0, 0)
 
 
 class _Aggregate(_Contraction):
     @staticmethod
-    def forward(x: Tensor, kernel: Tensor, index: Tensor, size: int) -> Tensor:
-        return _aggregate(x, kernel, index, size)
+    def forward(
+        x: Tensor,
+        kernel: Tensor,
+        edge_index: Tensor,
+        size: int,
+        tiling: Optional[Tiling],
+    ) -> Tensor:
+        if tiling is None or _is_traced(x):
+            return _sum_op(x, kernel, edge_index, size)
+        return _sum(x, kernel, size, tiling)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:3])
+        ctx.tiling = inputs[4]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        x, kernel, index = ctx.saved_tensors
+        x, kernel, edge_index = ctx.saved_tensors
         need_x, need_kernel = ctx.needs_input_grad[:2]
-        grad_x = _ToFeatures.apply(grad, kernel, index) if need_x else None
-        grad_kernel = _ToKernel.apply(grad, x, index) if need_kernel else None
-        return grad_x, grad_kernel, None, None
+        grad_x, grad_kernel = _Gradients.apply(
+            grad, x, kernel, edge_index, need_x, need_kernel, ctx.tiling
+        )
+        return (
+            grad_x if need_x else None,
+            grad_kernel if need_kernel else None,
+            *(None,) * 3,
+        )
 
 
-class _ToFeatures(_Contraction):
+class _Gradients(_Contraction):
     @staticmethod
-    def forward(grad: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
-        return _to_features(grad, kernel, index)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad_x: Tensor) -> tuple:
-        grad, kernel, index = ctx.saved_tensors
-        grad_grad = _Aggregate.apply(grad_x, kernel, index, grad.size(0))
-        return grad_grad, _ToKernel.apply(grad, grad_x, index), None
-
-
-class _ToKernel(_Contraction):
-    @staticmethod
-    def forward(grad: Tensor, x: Tensor, index: Tensor) -> Tensor:
-        return _to_kernel(grad, x, index)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def forward(
+        grad: Tensor,
+        x: Tensor,
+        kernel: Tensor,
+        edge_index: Tensor,
+        need_x: bool,
+        need_kernel: bool,
+        tiling: Optional[Tiling],
+    ) -> tuple[Tensor, Tensor]:
+        if tiling is None or _is_traced(x):
+            return _gradients_op(grad, x, kernel, edge_index, need_x, need_kernel)
+        return _gradients(grad, x, kernel, tiling, need_x, need_kernel)
 
     @staticmethod
-    def backward(ctx: Any, grad_kernel: Tensor) -> tuple:
-        grad, x, index = ctx.saved_tensors
-        grad_grad = _Aggregate.apply(x, grad_kernel, index, grad.size(0))
-        return grad_grad, _ToFeatures.apply(grad, grad_kernel, index), None
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs[:4])
+        ctx.need_x, ctx.need_kernel, ctx.tiling = inputs[4:]
+
+    @staticmethod
+    def backward(ctx: Any, to_x: Tensor, to_kernel: Tensor) -> tuple:
+        # The outputs are linear in the gradient, the first in the kernel too and the
+        # second in the features.
+        grad, x, kernel, edge_index = ctx.saved_tensors
+        size, need_x, need_kernel = grad.size(0), ctx.need_x, ctx.need_kernel
+        to_grad = to_features = to_edges = None
+        if need_x:
+            to_grad = _Aggregate.apply(to_x, kernel, edge_index, size, ctx.tiling)
+        if need_kernel:
+            more = _Aggregate.apply(x, to_kernel, edge_index, size, ctx.tiling)
+            to_grad = more if to_grad is None else to_grad + more
+        features, edges = _Gradients.apply(
+            grad,
+            to_x if need_x else x,
+            to_kernel if need_kernel else kernel,
+            edge_index,
+            need_kernel,
+            need_x,
+            ctx.tiling,
+        )
+        to_features = features if need_kernel else None
+        to_edges = edges if need_x else None
+        return to_grad, to_features, to_edges, *(None,) * 4

@@ -11,6 +11,7 @@ from torch_geometric.nn.resolver import activation_resolver, normalization_resol
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.nn.lie_conv import LieConv, norm_arguments
+from lieconv_pyg.nn.tiles import Tiling
 
 
 def make_norm(norm: Optional[str], channels: int) -> torch.nn.Module:
@@ -89,6 +90,7 @@ class BottleneckBlock(torch.nn.Module):
         edge_attr: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
         keep: Optional[Tensor] = None,
+        tiling: Optional[Tiling] = None,
     ) -> Tensor:
         r"""Applies the block.
 
@@ -99,10 +101,11 @@ class BottleneckBlock(torch.nn.Module):
             edge_attr: Pair coordinates, if they are known already.
             edge_weight: Weight of each neighbour.
             keep: Indices :math:`(M_t)` of the kept points, where some are dropped.
+            tiling: The tiling of the edges, if it is known already.
         """
         h = self.lin1(self.act(self.norm1(x)))
         h = self.act(self.norm2(h))
-        h = self.conv(h, lifted, edge_index, edge_attr, edge_weight)
+        h = self.conv(h, lifted, edge_index, edge_attr, edge_weight, tiling)
         h = self.lin2(self.act(self.norm3(h)))
         residual = x if keep is None else x.index_select(0, keep)
         return h + F.pad(residual, (0, self.out_channels - self.in_channels))

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MLP, Linear, MessagePassing
+from torch_geometric.nn import Linear, MessagePassing
 from torch_geometric.nn.inits import reset
 
 from lieconv_pyg.groups import LieGroup
@@ -14,6 +14,8 @@ from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
+from lieconv_pyg.nn.kernel_network import KernelNetwork
+from lieconv_pyg.nn.tiles import Tiling, make_tiling
 
 # How PyG's normalizations are to be used here: batch norm must bear a graph with a
 # single point, or a single edge; layer norm must not mix points.
@@ -66,6 +68,12 @@ def _width(radial_basis: Optional[torch.nn.Module]) -> int:
             "'BesselBasisLayer' is not: take 'GaussianSmearing')"
         )
     return int(width)
+
+
+def kernel_first(weight: Tensor, num_kernel_channels: int) -> Tensor:
+    """A weight whose columns run over the input channels, and within these over the
+    kernel channels, as :class:`LieConv` has it: the other way round."""
+    return weight.unflatten(1, (-1, num_kernel_channels)).mT.flatten(1)
 
 
 class LieConv(MessagePassing):
@@ -129,6 +137,8 @@ class LieConv(MessagePassing):
         >>> out = conv(x[lifted.point], lifted, graph.edge_index, graph.edge_attr)
     """
 
+    _version = 2
+
     def __init__(
         self,
         in_channels: int,
@@ -163,10 +173,9 @@ class LieConv(MessagePassing):
         self.pair_dim = group.dim + 2 * group.orbit_dim
         self.radial_basis = radial_basis
         num_radial = _width(radial_basis)
-        self.kernel = MLP(
+        self.kernel = KernelNetwork(
             [self.pair_dim + num_radial, *kernel_channels, num_kernel_channels],
-            act=act,
-            plain_last=False,
+            act,
             **norm_arguments(norm),
         )
         flat = in_channels * num_kernel_channels if in_channels > 0 else -1
@@ -194,6 +203,7 @@ class LieConv(MessagePassing):
         edge_index: Tensor,
         edge_attr: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
+        tiling: Optional[Tiling] = None,
     ) -> Tensor:
         r"""Convolves features on lifted points.
 
@@ -207,11 +217,19 @@ class LieConv(MessagePassing):
             edge_attr: The pair coordinates :math:`a_{ij}`, if they are known already.
             edge_weight: Weight of each neighbour, for example of an envelope.
                 :math:`n_i` is then the sum of the weights, and at least 1.
+            tiling: What :func:`~lieconv_pyg.nn.tiles.make_tiling` makes of
+                :obj:`edge_index`, if it is known already.
 
         Raises:
             TypeError, ValueError: if shapes or types do not fit.
         """
         x_src, source, target = self._check(x, lifted, edge_index, edge_attr)
+        num_dst = target.batch.size(0)
+        if tiling is not None and not tiling.fits(edge_index, num_dst):
+            raise ValueError(
+                f"'tiling' is of another graph than 'edge_index': it has "
+                f"{tiling.num_edges} edges to {tiling.num_dst} points"
+            )
         if edge_weight is not None and edge_weight.numel() != edge_index.size(1):
             raise ValueError(
                 f"'edge_weight' must hold one weight for each of {edge_index.size(1)} "
@@ -226,17 +244,26 @@ class LieConv(MessagePassing):
             radial = self.radial_basis(distance).to(dtype)
             inputs = torch.cat([inputs, radial], dim=1)
         kernel = self.kernel(inputs)
-        weight, share = self._weights(edge_index[1], edge_weight, target, kernel)
-        if weight is not None:
-            kernel = kernel * weight
+        if edge_weight is not None:
+            edge_weight = edge_weight.to(dtype)
+            kernel = kernel * edge_weight.view(-1, 1)
 
-        # propagate_type: (x: Tensor, kernel: Tensor)
-        size = (x_src.size(0), target.batch.size(0))
-        out = self.propagate(edge_index, x=x_src, kernel=kernel, size=size)
+        if self._is_fused():
+            if tiling is None and not torch.compiler.is_compiling():
+                components = source.component, target.component
+                tiling = make_tiling(edge_index, num_dst, *components)
+            out = self.message_and_aggregate(edge_index, x_src, kernel, num_dst, tiling)
+        else:
+            size = (x_src.size(0), num_dst)
+            # propagate_type: (x: Tensor, kernel: Tensor)
+            out = self.propagate(edge_index, x=x_src, kernel=kernel, size=size)
         out = self.lin(out.flatten(1))
-        if self.lin.bias is not None and self.scale_bias and share is not None:
-            out = out + (share - 1) * self.lin.bias
-        return out
+        if self.aggr != "mean":
+            return out
+        share = self._share(edge_index[1], edge_weight, num_dst, out)
+        if self.lin.bias is None or self.scale_bias:
+            return share * out
+        return torch.lerp(self.lin.bias.to(out.dtype), out, share)  # but for the bias
 
     def message(self, x_j: Tensor) -> Tensor:
         """What a source sends: its features."""
@@ -247,25 +274,52 @@ class LieConv(MessagePassing):
     ) -> Tensor:
         """The sum over neighbours of features times kernel."""
         assert dim_size is not None
-        return aggregate(inputs, kernel, index, dim_size)
+        edges = torch.stack([torch.arange(len(index), device=index.device), index])
+        return aggregate(inputs, kernel, edges, dim_size)
 
-    def _weights(
+    def message_and_aggregate(
         self,
-        index: Tensor,
-        edge_weight: Optional[Tensor],
-        target: Lifted,
+        edge_index: Tensor,
+        x: Tensor,
         kernel: Tensor,
-    ) -> tuple[Optional[Tensor], Optional[Tensor]]:
-        r"""Weight of each edge :math:`(E, 1)`, which for the mean add up to one at
-        each target, and :math:`1 / n_i` of each target :math:`(M, 1)`."""
-        weight = edge_weight if edge_weight is None else edge_weight.to(kernel.dtype)
-        if self.aggr != "mean":
-            return weight if weight is None else weight.view(-1, 1), None
-        if weight is None:
-            weight = kernel.new_ones(index.size(0))
-        total = weight.new_zeros(target.batch.size(0)).index_add(0, index, weight)
-        share = 1 / total.clamp(min=1)
-        return (weight * share.index_select(0, index)).view(-1, 1), share.view(-1, 1)
+        dim_size: Optional[int],
+        tiling: Optional[Tiling] = None,
+    ) -> Tensor:
+        """Both at once, without a copy of the features for each edge."""
+        assert dim_size is not None
+        return aggregate(x, kernel, edge_index, dim_size, tiling)
+
+    def _is_fused(self) -> bool:
+        """Whether nobody wants to see or change the messages."""
+        hooks = (
+            *(self._propagate_forward_pre_hooks, self._propagate_forward_hooks),
+            *(self._message_forward_pre_hooks, self._message_forward_hooks),
+            *(self._aggregate_forward_pre_hooks, self._aggregate_forward_hooks),
+        )
+        own = type(self).message is LieConv.message
+        own = own and type(self).aggregate is LieConv.aggregate
+        own = own and type(self).update is LieConv.update
+        return own and not self.explain and not any(hooks)
+
+    @staticmethod
+    def _share(
+        index: Tensor, edge_weight: Optional[Tensor], size: int, out: Tensor
+    ) -> Tensor:
+        r""":math:`1 / n_i` of each target :math:`(M, 1)`."""
+        if edge_weight is None:
+            dtype = torch.promote_types(out.dtype, torch.float)
+            edge_weight = out.new_ones(index.size(0), dtype=dtype)
+        total = edge_weight.new_zeros(size).index_add(0, index, edge_weight)
+        return (1 / total.clamp(min=1)).to(out.dtype).view(-1, 1)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict, *args: Any
+    ) -> None:
+        """Up to version 1 the kernel channels were the inner ones in the weight."""
+        name = f"{prefix}lin.weight"
+        if local_metadata.get("version") == 1 and name in state_dict:
+            state_dict[name] = kernel_first(state_dict[name], self.num_kernel_channels)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _check(
         self,

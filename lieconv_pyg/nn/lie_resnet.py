@@ -20,14 +20,28 @@ from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.readout import Attention, pool_lifted, turn_vectors
+from lieconv_pyg.nn.tiles import Tiling, make_tiling
 
 
 class Resolution(NamedTuple):
-    """What a block works on: the points, their neighbours, and which are kept."""
+    """What a block works on: the points, their neighbours, which are kept, and how
+    the edges are laid out (see :mod:`lieconv_pyg.nn.tiles`)."""
 
     lifted: Lifted
     graph: Neighborhood
     keep: Optional[Tensor] = None
+    tiling: Optional[Tiling] = None
+
+
+def _resolution(
+    source: Lifted, target: Lifted, graph: Neighborhood, keep: Optional[Tensor] = None
+) -> Resolution:
+    """With the tiling, which cannot be traced: there each block makes do without."""
+    tiling = None
+    if not torch.compiler.is_compiling():
+        components = source.component, target.component
+        tiling = make_tiling(graph.edge_index, target.num_points, *components)
+    return Resolution(source, graph, keep, tiling)
 
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
@@ -250,12 +264,13 @@ class LieResNet(torch.nn.Module):
             if layer > 0 and which == self.graph_of[layer - 1]:
                 out.append(out[-1])
             elif ratio == 1:
-                out.append(Resolution(lifted, search(lifted, None, generator)))
+                graph = search(lifted, None, generator)
+                out.append(_resolution(lifted, lifted, graph))
             else:
                 keep = farthest_points(self.group, lifted, ratio)
                 kept = lifted.select(keep)
                 graph = search(lifted, kept, generator)
-                out.append(Resolution(lifted, graph, keep))
+                out.append(_resolution(lifted, kept, graph, keep))
                 lifted = kept
         return out
 
@@ -294,7 +309,9 @@ class LieResNet(torch.nn.Module):
 
         h = self.lin_in(x).index_select(0, lifted.point)
         last = lifted
-        for block, (source, neighbors, keep) in zip(self.blocks, graph, strict=True):
+        for block, (source, neighbors, keep, tiling) in zip(
+            self.blocks, graph, strict=True
+        ):
             last = source if keep is None else source.select(keep)
             h = block(
                 h,
@@ -303,6 +320,7 @@ class LieResNet(torch.nn.Module):
                 neighbors.edge_attr,
                 neighbors.edge_weight,
                 keep,
+                tiling,
             )
         h = self.act(self.norm(h))
         return self._read_out(h, last, lifted, x.size(0), batch_size)
@@ -346,7 +364,7 @@ class LieResNet(torch.nn.Module):
                 "'graph' has no 'edge_weight' and the model has an envelope: build the "
                 "graph with the same envelope"
             )
-        return [Resolution(lifted, graph)] * self.num_layers
+        return [_resolution(lifted, lifted, graph)] * self.num_layers
 
     def _read_out(
         self,

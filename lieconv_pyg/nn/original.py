@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
-from lieconv_pyg.nn.lie_conv import LieConv
+from lieconv_pyg.nn.lie_conv import LieConv, kernel_first
 from lieconv_pyg.nn.lie_resnet import LieResNet
 
 # Its blocks are sequences: index in the sequence → our name.
@@ -70,7 +71,11 @@ def load_original_state_dict(
         if re.fullmatch(r"net\.\d+\.net\.5\.r", name):
             radii[int(name.split(".")[1]) - 1] = value
         elif not re.match(r"net\.\d+\.conv\.", name):  # a second name of net.5
-            loaded[_translate(name, net.num_layers)] = value
+            ours = _translate(name, net.num_layers)
+            if ours.endswith(".conv.lin.weight"):
+                first = cast(BottleneckBlock, net.blocks[0])
+                value = kernel_first(value, first.conv.num_kernel_channels)
+            loaded[ours] = value
     _shift_variances(net, loaded)
     _check(net, loaded)
     if min(net.ratio) < 1:

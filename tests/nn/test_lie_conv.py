@@ -39,7 +39,7 @@ def test_formula(group, aggr):
             log = group.log(group.compose(group.inverse(v), u))
             a = torch.cat([log, lifted.orbit[i], lifted.orbit[j]])
             s = conv.kernel(a.unsqueeze(0)).squeeze(0)
-            total = total + torch.outer(x[j], s).flatten()
+            total = total + torch.outer(s, x[j]).flatten()
         if aggr == "mean":
             total = total / len(near)
         expected = conv.lin.weight @ total + conv.lin.bias

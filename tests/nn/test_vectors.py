@@ -103,7 +103,7 @@ def test_kept_points_are_turned(group):
 def test_random_lifts_are_equivariant_in_the_mean():
     group, copies = SE2(), 16384
     x, pos, _ = make_points(group, (3,))
-    model = make(group, norm=None).train()  # draws lifts
+    model = make(group, norm=None, num_lifts=2, num_layers=3).train()  # draws lifts
     model.lin_out.bias.data.zero_()
     batch = torch.arange(copies).repeat_interleave(3)
 

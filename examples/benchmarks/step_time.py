@@ -1,0 +1,199 @@
+"""Times one training step: points to updated weights, graph building included.
+
+    python examples/benchmarks/step_time.py qm9-t3-256
+    python examples/benchmarks/step_time.py cloud-4000 --json
+    python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
+
+Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256 and cloud-N for any number N of points.
+With --json a line for each implementation: median milliseconds of forward, backward and
+Adam; points before lifting, edges; peak memory of the process (on a GPU, of its memory);
+gemm_share, the share of the rate of a large matrix product, measured in the same run,
+that the matrix products of the step reach. With --original, a clone of the authors'
+code, the two implementations take turns, in processes of their own.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from original import original_inputs, original_network
+from torch.utils.flop_counter import FlopCounterMode
+from workloads import Workload, workload
+
+from lieconv_pyg.memory import keep_memory
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workload")
+    parser.add_argument("--json", action="store_true", help="print lines of JSON")
+    parser.add_argument("--original", type=Path, metavar="CLONE")
+    parser.add_argument("--batch_size", type=int, help="instead of the workload's")
+    parser.add_argument("--turns", type=int, default=5, help="of a second or 5 steps")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--keep_memory", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--backend", help="of the neighbour search")
+    return parser.parse_args()
+
+
+class Step:
+    """A training step of one implementation on one workload."""
+
+    def __init__(self, work: Workload, args: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        self.device = torch.device(args.device)
+        x, pos, batch, self.y = (value.to(self.device) for value in work.data())
+        network = work.network(args.backend).to(self.device)
+        network.calibrate(pos, batch)
+        self.num_nodes = pos.size(0)
+        lifted = network.lift(pos, batch)
+        self.num_edges = network.resolutions(lifted)[0].graph.edge_index.size(1)
+        self.call: Callable[[], torch.Tensor] = lambda: network(
+            x, pos, batch, batch_size=work.batch_size
+        )
+        if args.original is not None:
+            radius = float(network.neighborhoods[0].radius)
+            network = original_network(args.original, work, radius).to(self.device)
+            inputs = original_inputs(x, pos, batch)
+            self.call = lambda: network(inputs)
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=1e-3, fused=args.original is None
+        )
+        self.autocast = args.precision == "bf16"
+
+    def __call__(self) -> float:
+        """Makes a step; its milliseconds."""
+        start = self._now()
+        self.optimizer.zero_grad()
+        context = torch.autocast(self.device.type, torch.bfloat16)
+        with context if self.autocast else nullcontext():
+            out = self.call()
+        (out.float() - self.y).abs().mean().backward()
+        self.optimizer.step()
+        return 1000 * (self._now() - start)
+
+    def turn(self, seconds: float = 1.0) -> list[float]:
+        """Makes steps for a while; their milliseconds, without the first two."""
+        end = self._now() + seconds
+        times = [self(), self()]
+        while len(times) < 5 or self._now() < end:
+            times.append(self())
+        return times[2:]
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def peak_mb(self) -> float:
+        """Most memory that was in use so far."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e6
+        kilobyte = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte / 1e6
+
+    def flops(self) -> int:
+        """Floating-point operations of the matrix products of a step."""
+        with FlopCounterMode(display=False) as counter:
+            self()
+        return counter.get_total_flops()
+
+    def gemm_rate(self, size: int = 2048) -> float:
+        """Floating-point operations a second of a large matrix product."""
+        dtype = torch.bfloat16 if self.autocast else torch.float32
+        a, b = torch.randn(2, size, size, device=self.device).to(dtype)
+        times = []
+        for _ in range(12):
+            start = self._now()
+            a @ b
+            times.append(self._now() - start)
+        return 2 * size**3 / statistics.median(times)
+
+
+def serve(pipe: Connection, work: Workload, args: argparse.Namespace) -> None:
+    """Makes steps when told, in a process of its own."""
+    if args.keep_memory:
+        keep_memory()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    if args.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    step = Step(work, args)
+    while pipe.recv():
+        pipe.send(step.turn())
+    peak = step.peak_mb()
+    rate = step.gemm_rate()
+    pipe.send((step.num_nodes, step.num_edges, peak, step.flops(), rate))
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row of figures for each implementation."""
+    work = workload(args.workload, args.batch_size)
+    sides = {"lieconv_pyg": argparse.Namespace(**vars(args) | {"original": None})}
+    if args.original is not None:
+        sides["original"] = args
+    context = get_context("spawn")
+    pipes, times = {}, {name: [] for name in sides}
+    for name, side in sides.items():
+        pipes[name], other = context.Pipe()
+        context.Process(target=serve, args=(other, work, side), daemon=True).start()
+        other.close()
+    for _ in range(args.turns):
+        for name, pipe in pipes.items():
+            pipe.send(True)
+            times[name] += pipe.recv()
+
+    rows = []
+    for name, pipe in pipes.items():
+        pipe.send(False)
+        nodes, edges, peak, flops, rate = pipe.recv()
+        ms = statistics.median(times[name])
+        rows.append(
+            {
+                "workload": args.workload,
+                "implementation": name,
+                "ms": round(ms, 2),
+                "nodes": nodes,
+                "edges": edges,
+                "peak_mb": round(peak),
+                "gemm_share": round(flops / (ms / 1000) / rate, 3),
+                "gflop": round(flops / 1e9, 3),
+                "gemm_gflop_s": round(rate / 1e9, 1),
+                "batch_size": work.batch_size,
+                "steps": len(times[name]),
+                "device": args.device,
+                "precision": args.precision,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    args = parse_args()
+    for row in measure(args):
+        if args.json:
+            print(json.dumps(row), flush=True)
+        else:
+            print(
+                *(f"{key} {value}" for key, value in row.items()), sep="\n", end="\n\n"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The workloads of the benchmarks: synthetic points, and the network for them."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg import LieResNet
+from lieconv_pyg.groups import group_resolver
+
+NAMES = ("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Examples of random points with features and one target each, and the settings
+    of a LieResNet with batch norm for them."""
+
+    name: str
+    group: str
+    hidden_channels: int
+    num_layers: int
+    batch_size: int
+    num_points: tuple[int, int]  # least and most points of an example
+    in_channels: int = 15
+    num_lifts: int = 1
+    fill: float = 1.0
+    num_neighbors: int | None = None  # drawn from the ball
+
+    def data(self, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features (N, F), points (N, 3), batch vector (N), targets (B, 1)."""
+        random = torch.Generator().manual_seed(seed)
+        low, high = self.num_points
+        counts = torch.randint(low, high + 1, (self.batch_size,), generator=random)
+        batch = torch.arange(self.batch_size).repeat_interleave(counts)
+        x = torch.randn(batch.numel(), self.in_channels, generator=random)
+        pos = torch.rand(batch.numel(), 3, generator=random)
+        y = torch.randn(self.batch_size, 1, generator=random)
+        return x, pos, batch, y
+
+    def network(self, backend: str | None = None) -> LieResNet:
+        """The network, not yet calibrated."""
+        return LieResNet(
+            self.in_channels,
+            1,
+            group_resolver(self.group),
+            hidden_channels=self.hidden_channels,
+            num_layers=self.num_layers,
+            num_lifts=self.num_lifts,
+            fill=self.fill,
+            num_neighbors=self.num_neighbors,
+            backend=backend,
+        )
+
+
+def workload(name: str, batch_size: int | None = None) -> Workload:
+    """The workload of that name, with another number of examples if asked for.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    molecules = (13, 23)
+    if name == "qm9-t3-1536":
+        out = Workload(name, "T(3)", 1536, 6, 25, molecules)
+    elif name == "qm9-t3-256":
+        out = Workload(name, "T(3)", 256, 4, 25, molecules)
+    elif name == "qm9-se3-256":
+        out = Workload(
+            *(name, "SE(3)", 256, 4, 8, molecules),
+            num_lifts=4,
+            fill=0.5,
+            num_neighbors=25,
+        )
+    elif name.startswith("cloud-") and name[6:].isdecimal() and int(name[6:]) >= 64:
+        number = int(name[6:])
+        out = Workload(
+            *(name, "T(3)", 64, 2, 1, (number, number)),
+            in_channels=3,
+            fill=32 / number,
+        )
+    else:
+        raise ValueError(
+            f"no workload is called {name!r}: choose from {', '.join(NAMES)}, with a "
+            "number N of at least 64 points"
+        )
+    return out if batch_size is None else replace(out, batch_size=batch_size)

@@ -1,0 +1,234 @@
+r"""The kernel of LieConv, an MLP over edges.
+
+On the CPU its time goes into memory traffic: there are many edges of few channels. In
+training with batch norm and swish, :class:`KernelNetwork` therefore goes through the
+edges in pieces that stay in the cache, and keeps one tensor a layer, the output
+:math:`z` of the linear map, where :class:`torch_geometric.nn.MLP` keeps three.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import BatchNorm1d, SiLU
+from torch_geometric.nn import MLP, BatchNorm, Linear
+
+_PIECE = 1 << 14  # edges that are worked on together
+_MANY = 1 << 15  # edges from which this is faster than layer by layer
+_silu_backward = torch.ops.aten.silu_backward
+
+
+class _FromFew(Linear):
+    """A linear map of few channels: from a copy of its transposed weight, for which the
+    gradient is several times faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight.t().contiguous())
+
+
+class KernelNetwork(MLP):
+    r"""An MLP with norm and activation after every linear map, the last too.
+
+    Args:
+        channels (Sequence[int]): Channels of the input, the hidden layers and the
+            output.
+        act (str or Callable, optional): Activation.
+        **kwargs (optional): Arguments :obj:`norm` and :obj:`norm_kwargs` of
+            :class:`torch_geometric.nn.MLP`.
+
+    Shapes:
+        - **input:** :math:`(E, F_{in})`
+        - **output:** :math:`(E, F_{out})`
+    """
+
+    def __init__(
+        self, channels: Sequence[int], act: str | Callable | None, **kwargs: Any
+    ) -> None:
+        super().__init__(list(channels), act=act, plain_last=False, **kwargs)
+        self.lins[0] = _FromFew(channels[0], channels[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the network."""
+        if not self._in_pieces(x):
+            return super().forward(x)
+        layers = [(a, b.module) for a, b in zip(self.lins, self.norms, strict=True)]
+        parameters = [
+            p for a, b in layers for p in (a.weight, a.bias, b.weight, b.bias)
+        ]
+        out, *moments = _Network.apply(x, layers[0][1].eps, *parameters)
+        unbias = x.size(0) / (x.size(0) - 1)
+        with torch.no_grad():
+            for i, (lin, norm) in enumerate(layers):
+                norm.running_mean.lerp_(moments[2 * i] + lin.bias, norm.momentum)
+                norm.running_var.lerp_(unbias * moments[2 * i + 1], norm.momentum)
+                norm.num_batches_tracked.add_(1)
+        return out
+
+    def _in_pieces(self, x: Tensor) -> bool:
+        """Whether this is the case that is computed by hand."""
+        return (
+            self.training
+            and x.device.type == "cpu"
+            and x.size(0) >= _MANY
+            and type(self.act) is SiLU
+            and all(map(_is_plain, self.lins, self.norms))
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not torch._C._are_functorch_transforms_active()
+        )
+
+
+def _is_plain(lin: torch.nn.Module, norm: torch.nn.Module) -> bool:
+    """Whether nothing was changed in a linear map and its batch norm."""
+    if type(lin) not in (Linear, _FromFew) or type(norm) is not BatchNorm:
+        return False
+    module = norm.module
+    return (
+        type(module) is BatchNorm1d
+        and module.affine
+        and module.track_running_stats
+        and module.momentum is not None
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in (lin, module))
+    )
+
+
+def _reference(x: Tensor, eps: float, parameters: Sequence[Tensor]) -> Tensor:
+    """The network in three lines."""
+    for weight, bias, scale, shift in zip(*[iter(parameters)] * 4, strict=True):
+        z = F.linear(x, weight, bias)
+        x = F.silu(F.batch_norm(z, None, None, scale, shift, True, eps=eps))
+    return x
+
+
+class _Layer:
+    """A linear map with output z, and what follows: y = a z + c, out = swish(y)."""
+
+    def __init__(
+        self, scale: Tensor, shift: Tensor, z: Tensor, mean: Tensor, std: Tensor
+    ) -> None:
+        self.z, self.mean, self.std = z, mean, std
+        self.a = scale / std
+        self.c = shift - mean * self.a
+        # Sums over edges of dL/dy and z dL/dy.
+        self.sum, self.moment = torch.zeros_like(mean), torch.zeros_like(mean)
+
+    def y(self, piece: slice, memory: Tensor) -> Tensor:
+        z = self.z[piece]
+        return torch.addcmul(self.c, z, self.a, out=_view(memory, z))
+
+    def out(self, piece: slice, memory: Tensor) -> Tensor:
+        return F.silu(self.y(piece, memory), inplace=True)
+
+    def backward_swish(
+        self, grad: Tensor, y: Tensor, piece: slice, out: Tensor
+    ) -> None:
+        """Writes dL/dy into a piece of :obj:`out`; :obj:`y` is used up."""
+        grad = _silu_backward(grad, y, grad_input=out[piece])
+        self.sum += grad.sum(0)
+        self.moment += torch.mul(grad, self.z[piece], out=y).sum(0)
+
+    def scale_grad(self) -> Tensor:
+        return (self.moment - self.mean * self.sum) / self.std
+
+    def backward_norm(self, grad: Tensor, piece: slice) -> Tensor:
+        """From dL/dy of a piece to dL/dz, in the same memory."""
+        slope = -self.a * self.scale_grad() / (self.std * self.z.size(0))
+        shift = -self.a * self.sum / self.z.size(0) - slope * self.mean
+        torch.addcmul(shift, grad, self.a, out=grad)
+        return grad.addcmul_(self.z[piece], slope)
+
+
+def _view(memory: Tensor, like: Tensor) -> Tensor:
+    return memory[: like.numel()].view(like.shape)
+
+
+class _Network(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, eps: float, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        pieces = [slice(i, i + _PIECE) for i in range(0, x.size(0), _PIECE)]
+        memory = x.new_empty(_PIECE * max(scale.numel() for scale in parameters[2::4]))
+        before: Optional[_Layer] = None
+        moments: list[Tensor] = []
+        kept: list[Tensor] = []
+        # Batch norm takes a bias away again: it is left out.
+        for weight, _, scale, shift in zip(*[iter(parameters)] * 4, strict=True):
+            z = x.new_empty(x.size(0), weight.size(0))
+            for piece in pieces:
+                h = x[piece] if before is None else before.out(piece, memory)
+                torch.mm(h, weight.t(), out=z[piece])
+            mean, var = torch.ops.aten.batch_norm_update_stats(z, None, None, 0.0)
+            moments += [mean, var]
+            kept += [z, mean, (var + eps).sqrt()]
+            before = _Layer(scale, shift, *kept[-3:])
+        assert before is not None
+        out = before.out(slice(None), torch.empty_like(before.z).view(-1))
+        ctx.eps = eps
+        ctx.save_for_backward(x, *parameters, *kept)
+        ctx.mark_non_differentiable(*moments)
+        return out, *moments
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
+        x, *rest = ctx.saved_tensors
+        number = len(rest) * 4 // 7
+        parameters, kept = rest[:number], rest[number:]
+        if torch.is_grad_enabled():  # a derivative of this derivative will be wanted
+            inputs = [x, *parameters]
+            wanted = [t for t in inputs if t.requires_grad]
+            out = _reference(x, ctx.eps, parameters)
+            found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+            first, *others = [next(found) if t.requires_grad else None for t in inputs]
+            return first, None, *others
+        grad_x, grads = _backward(x, parameters, kept, grad, ctx.needs_input_grad[0])
+        return grad_x, None, *grads
+
+
+def _backward(
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    grad: Tensor,
+    need_x: bool,
+) -> tuple[Optional[Tensor], list[Tensor]]:
+    """The gradients of the input and of the parameters."""
+    pieces = [slice(i, i + _PIECE) for i in range(0, x.size(0), _PIECE)]
+    weights = parameters[::4]
+    layers = [
+        _Layer(*parameters[4 * k + 2 : 4 * k + 4], *kept[3 * k : 3 * k + 3])
+        for k in range(len(weights))
+    ]
+    grad_x = torch.empty_like(x) if need_x else None
+    memory = x.new_empty(2, _PIECE * max(layer.z.size(1) for layer in layers))
+    grads: list[Tensor] = []
+
+    grad_y = torch.empty_like(layers[-1].z)
+    for piece in pieces:
+        y = layers[-1].y(piece, memory[0])
+        layers[-1].backward_swish(grad[piece], y, piece, grad_y)
+    for layer, weight, before in zip(
+        layers[::-1], weights[::-1], [*layers[-2::-1], None], strict=True
+    ):
+        grad_before = grad_y if before is None else torch.empty_like(before.z)
+        grad_weight = torch.zeros_like(
+            weight.t(), memory_format=torch.contiguous_format
+        )
+        for piece in pieces:
+            grad_z = layer.backward_norm(grad_y[piece], piece)
+            if before is None:
+                grad_weight.addmm_(x[piece].t(), grad_z)
+                if grad_x is not None:
+                    torch.mm(grad_z, weight, out=grad_x[piece])
+            else:
+                y = before.y(piece, memory[0])
+                h = torch.ops.aten.silu(y, out=_view(memory[1], y))
+                grad_weight.addmm_(h.t(), grad_z)
+                torch.mm(grad_z, weight, out=h)
+                before.backward_swish(h, y, piece, grad_before)
+        no_bias = torch.zeros_like(layer.mean)
+        grads = [grad_weight.t(), no_bias, layer.scale_grad(), layer.sum, *grads]
+        grad_y = grad_before
+    return grad_x, grads

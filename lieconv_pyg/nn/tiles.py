@@ -1,0 +1,147 @@
+r"""How the edges of a graph are laid out for batched matrix products.
+
+A tile is a small dense block of the adjacency matrix: some targets that share their
+sources. Tiles of similar size are padded to one size and kept together. There are two
+layouts, of which :func:`make_tiling` takes the cheaper:
+
+- *components*: a component of lifted points, such as a molecule, is a tile, or a few.
+  Pairs that are no edges cost arithmetic, but features are gathered once for all
+  targets.
+- *targets*: each target is a tile of its own, with its neighbors as sources.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.neighbors.layout import Layout
+
+MAX_TARGETS = 64  # of a tile
+MIN_DENSITY = 0.2  # share of pairs that are edges, below which targets are the tiles
+STEP = 1.25  # sizes that are padded to one another differ by less
+
+
+class Tiles(NamedTuple):
+    r"""Tiles of one size.
+
+    Shapes:
+        - **targets:** :math:`(B, I)`, filled up with the number of targets
+        - **sources:** :math:`(B, J)`, filled up with any source of the tile
+        - **edges:** :math:`(B, J, I)`, the edge of each pair, or the number of edges
+          for pairs that are none
+    """
+
+    targets: Tensor
+    sources: Tensor
+    edges: Tensor
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """All edges of a graph in tiles; every target is in one of them."""
+
+    tiles: list[Tiles]
+    num_edges: int
+    num_dst: int
+
+    def fits(self, edge_index: Tensor, num_dst: int) -> bool:
+        """Whether these may be the tiles of a graph."""
+        return (self.num_edges, self.num_dst) == (edge_index.size(1), num_dst)
+
+
+def make_tiling(
+    edge_index: Tensor,
+    num_dst: int,
+    src_component: Tensor | None = None,
+    dst_component: Tensor | None = None,
+) -> Tiling:
+    r"""Lays out the edges of a graph.
+
+    Args:
+        edge_index: :math:`(2, E)`, sources first; fastest when sorted by target.
+        num_dst: Number of targets.
+        src_component: The component of each source, non-decreasing, if known.
+        dst_component: The component of each target, non-decreasing, if known.
+    """
+    num_edges, tiles = edge_index.size(1), None
+    if src_component is not None and dst_component is not None and num_edges > 0:
+        layout = Layout.build(src_component, dst_component)
+        if num_edges >= MIN_DENSITY * int(layout.counts.sum()):
+            tiles = _component_tiles(edge_index, layout)
+    if tiles is None:
+        tiles = list(_target_tiles(edge_index, num_dst)) if num_dst > 0 else []
+    return Tiling(tiles, num_edges, num_dst)
+
+
+def _classes(size: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Groups sizes that are padded to one another: the largest size of each group and
+    where its members are."""
+    values, group = torch.unique(size, return_inverse=True)
+    bounds = [0]
+    values = values.tolist()
+    for number, value in enumerate(values):
+        least = values[bounds[-1]]
+        if number > 0 and (least == 0 or value >= max(STEP * least, least + 2)):
+            bounds.append(number)
+    for first, end in pairwise([*bounds, len(values)]):
+        yield values[end - 1], ((group >= first) & (group < end)).nonzero().view(-1)
+
+
+def _target_tiles(edge_index: Tensor, num_dst: int) -> Iterator[Tiles]:
+    """Each target a tile."""
+    source, target = edge_index
+    num_edges = target.numel()
+    order = None
+    if bool((target[1:] < target[:-1]).any()):
+        order = target.argsort(stable=True)
+    degree = torch.bincount(target, minlength=num_dst)
+    start = degree.cumsum(0) - degree
+    for width, members in _classes(degree):
+        slot = torch.arange(width, device=target.device)
+        valid = slot < degree[members].unsqueeze(1)
+        edges = start[members].unsqueeze(1) + slot.where(valid, 0)
+        edges = edges if order is None else order[edges]
+        sources = source[edges]
+        edges = edges.where(valid, num_edges)
+        yield Tiles(members.unsqueeze(1), sources, edges.unsqueeze(2))
+
+
+def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
+    """Each component a tile, or several of at most :obj:`MAX_TARGETS` targets; none if
+    an edge leaves its component or is there twice."""
+    source, target = edge_index
+    if not torch.equal(layout.src[source], layout.dst[target]):
+        return None
+    num_edges, num_dst, device = target.numel(), layout.dst.numel(), target.device
+    count = torch.bincount(layout.dst, minlength=layout.num_components)
+    pieces = (count + MAX_TARGETS - 1) // MAX_TARGETS
+    rows = (count + pieces - 1) // pieces.clamp(min=1)  # of each piece
+    place = torch.arange(num_dst, device=device) - (count.cumsum(0) - count)[layout.dst]
+    piece, row = place // rows[layout.dst], place % rows[layout.dst]
+    tile = (pieces.cumsum(0) - pieces)[layout.dst] + piece
+    column = torch.arange(layout.src.numel(), device=device) - layout.ptr[layout.src]
+    component = torch.arange(layout.num_components, device=device)
+    component = component.repeat_interleave(pieces)
+    first, width = layout.ptr[component], layout.ptr.diff()[component]
+
+    out, found = [], 0
+    for size, members in _classes(width):
+        at = torch.full_like(component, -1)
+        at[members] = torch.arange(members.numel(), device=device)
+        mine = (at[tile] >= 0).nonzero().view(-1)
+        height = int(row[mine].max()) + 1
+        targets = tile.new_full((members.numel(), height), num_dst)
+        targets[at[tile[mine]], row[mine]] = mine
+        slot = torch.arange(size, device=device)
+        slot = slot.where(slot < width[members].unsqueeze(1), 0)
+        edges = tile.new_full((members.numel(), size, height), num_edges)
+        chosen = (at[tile[target]] >= 0).nonzero().view(-1)
+        to = target[chosen]
+        edges[at[tile[to]], column[source[chosen]], row[to]] = chosen
+        found += int((edges < num_edges).sum())
+        out.append(Tiles(targets, first[members].unsqueeze(1) + slot, edges))
+    return out if found == num_edges else None
