@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lieconv_pyg.nn.tiles import Tiles, Tiling, make_tiling
@@ -87,7 +86,7 @@ def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
     for tile in tiling.tiles:
         _, columns, height = tile.edges.shape
         number = max(1, _PIECE // (width * max(height, columns // 16)))
-        yield from map(Tiles, *(part.split(number) for part in tile))
+        yield from tile.split(number)
 
 
 def _sources(x: Tensor, tile: Tiles) -> Tensor:
@@ -97,10 +96,17 @@ def _sources(x: Tensor, tile: Tiles) -> Tensor:
 
 
 def _edges(kernel: Tensor, tile: Tiles) -> Tensor:
-    """Kernel values of each tile :math:`(B, J, I M)`; the last row of :obj:`kernel` is
-    for pairs that are no edges."""
-    rows = kernel.index_select(0, tile.edges.view(-1))
-    return rows.view(*tile.sources.shape, tile.edges.size(2) * kernel.size(1))
+    """Kernel values of each tile :math:`(B, J, I M)`, zero for pairs that are no
+    edges."""
+    num_edges, channels = kernel.shape
+    index = tile.edges.view(-1)
+    if tile.is_full:
+        rows = kernel.index_select(0, index)
+    else:
+        empty = (index == num_edges).nonzero().view(-1)
+        rows = kernel.index_select(0, index.clamp(max=num_edges - 1))
+        rows.index_fill_(0, empty, 0)
+    return rows.view(*tile.sources.shape, tile.edges.size(2) * channels)
 
 
 def _targets(grad: Tensor, tile: Tiles) -> Tensor:
@@ -112,7 +118,6 @@ def _targets(grad: Tensor, tile: Tiles) -> Tensor:
 def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
     """The sums :math:`A_{imc}`."""
     out = x.new_empty(size + 1, kernel.size(1), x.size(1))
-    kernel = F.pad(kernel, (0, 0, 0, 1))
     for tile in _pieces(tiling, out[0].numel()):
         rows = _edges(kernel, tile).transpose(1, 2) @ _sources(x, tile)
         out.index_copy_(0, tile.targets.view(-1), rows.view(-1, *out.shape[1:]))
@@ -132,7 +137,6 @@ def _gradients(
     num_edges, channels = kernel.shape
     grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
     grad_kernel = kernel.new_empty(num_edges + 1 if need_kernel else 0, channels)
-    kernel = F.pad(kernel, (0, 0, 0, 1))
     for tile in _pieces(tiling, channels * x.size(1)):
         rows = _targets(grad, tile)
         if need_x:

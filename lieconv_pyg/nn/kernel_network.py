@@ -17,7 +17,6 @@ from torch_geometric.nn import MLP, BatchNorm, Linear
 
 _PIECE = 1 << 14  # edges that are worked on together
 _MANY = 1 << 15  # edges from which this is faster than layer by layer
-_silu_backward = torch.ops.aten.silu_backward
 
 
 class _FromFew(Linear):
@@ -106,42 +105,70 @@ class _Layer:
     """A linear map with output z, and what follows: y = a z + c, out = swish(y)."""
 
     def __init__(
-        self, scale: Tensor, shift: Tensor, z: Tensor, mean: Tensor, std: Tensor
+        self,
+        weight: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        source: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        first: bool,
     ) -> None:
-        self.z, self.mean, self.std = z, mean, std
+        self.weight, self.source, self.first = weight, source, first
+        self.mean, self.std = mean, std
         self.a = scale / std
         self.c = shift - mean * self.a
         # Sums over edges of dL/dy and z dL/dy.
         self.sum, self.moment = torch.zeros_like(mean), torch.zeros_like(mean)
 
-    def y(self, piece: slice, memory: Tensor) -> Tensor:
-        z = self.z[piece]
-        return torch.addcmul(self.c, z, self.a, out=_view(memory, z))
+    def z(self, piece: slice, memory: Tensor) -> Tensor:
+        """The output of the linear map, which the first layer computes anew."""
+        if not self.first:
+            return self.source[piece]
+        x = self.source[piece]
+        out = memory[: len(x) * len(self.a)].view(len(x), -1)
+        return torch.mm(x, self.weight.t(), out=out)
 
-    def out(self, piece: slice, memory: Tensor) -> Tensor:
-        return F.silu(self.y(piece, memory), inplace=True)
+    def y(self, z: Tensor, memory: Tensor) -> Tensor:
+        return torch.addcmul(self.c, z, self.a, out=memory[: z.numel()].view(z.shape))
 
-    def backward_swish(
-        self, grad: Tensor, y: Tensor, piece: slice, out: Tensor
-    ) -> None:
-        """Writes dL/dy into a piece of :obj:`out`; :obj:`y` is used up."""
-        grad = _silu_backward(grad, y, grad_input=out[piece])
-        self.sum += grad.sum(0)
-        self.moment += torch.mul(grad, self.z[piece], out=y).sum(0)
+    def out(self, piece: slice, memory: Tensor, more: Tensor) -> Tensor:
+        return F.silu(self.y(self.z(piece, memory), more), inplace=True)
+
+    def backward_swish(self, grad: Tensor, y: Tensor, z: Tensor, out: Tensor) -> None:
+        """Writes dL/dy into :obj:`out`; :obj:`y` is used up."""
+        torch.ops.aten.silu_backward(grad, y, grad_input=out)
+        self.sum += out.sum(0)
+        self.moment += torch.mul(out, z, out=y).sum(0)
+
+    def backward_norm(self, grad: Tensor, z: Tensor) -> Tensor:
+        """From dL/dy to dL/dz, in the same memory."""
+        number = self.source.size(0)
+        slope = -self.a * self.scale_grad() / (self.std * number)
+        shift = -self.a * self.sum / number - slope * self.mean
+        return torch.addcmul(shift, grad, self.a, out=grad).addcmul_(z, slope)
 
     def scale_grad(self) -> Tensor:
         return (self.moment - self.mean * self.sum) / self.std
 
-    def backward_norm(self, grad: Tensor, piece: slice) -> Tensor:
-        """From dL/dy of a piece to dL/dz, in the same memory."""
-        slope = -self.a * self.scale_grad() / (self.std * self.z.size(0))
-        shift = -self.a * self.sum / self.z.size(0) - slope * self.mean
-        torch.addcmul(shift, grad, self.a, out=grad)
-        return grad.addcmul_(self.z[piece], slope)
+
+def _slices(x: Tensor) -> list[slice]:
+    return [slice(i, i + _PIECE) for i in range(0, x.size(0), _PIECE)]
 
 
-def _view(memory: Tensor, like: Tensor) -> Tensor:
-    return memory[: like.numel()].view(like.shape)
+def _layers(
+    x: Tensor, parameters: Sequence[Tensor], kept: Sequence[Tensor]
+) -> list[_Layer]:
+    """The layers of which means, standard deviations and, but for the first, z are
+    known."""
+    means, stds, zs = kept[::3], kept[1::3], [x, *kept[2::3]]
+    quadruples = zip(*[iter(parameters)] * 4, strict=True)
+    return [
+        _Layer(weight, scale, shift, z, mean, std, z is x)
+        for (weight, _, scale, shift), z, mean, std in zip(
+            quadruples, zs, means, stds, strict=False
+        )
+    ]
 
 
 class _Network(torch.autograd.Function):
@@ -149,23 +176,27 @@ class _Network(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, eps: float, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        pieces = [slice(i, i + _PIECE) for i in range(0, x.size(0), _PIECE)]
-        memory = x.new_empty(_PIECE * max(scale.numel() for scale in parameters[2::4]))
-        before: Optional[_Layer] = None
-        moments: list[Tensor] = []
-        kept: list[Tensor] = []
         # Batch norm takes a bias away again: it is left out.
-        for weight, _, scale, shift in zip(*[iter(parameters)] * 4, strict=True):
+        weights = parameters[::4]
+        memory = x.new_empty(2, _PIECE * max(map(len, weights)))
+        mean = x.mean(0)
+        centered = x - mean
+        covariance = (centered.t() @ centered) / x.size(0)
+        mean = weights[0] @ mean
+        var = ((weights[0] @ covariance) * weights[0]).sum(1)
+        moments, kept = [mean, var], [mean, (var + eps).sqrt()]
+        for weight in weights[1:]:
+            before = _layers(x, parameters, kept)[-1]
             z = x.new_empty(x.size(0), weight.size(0))
-            for piece in pieces:
-                h = x[piece] if before is None else before.out(piece, memory)
-                torch.mm(h, weight.t(), out=z[piece])
+            for piece in _slices(x):
+                torch.mm(before.out(piece, *memory), weight.t(), out=z[piece])
             mean, var = torch.ops.aten.batch_norm_update_stats(z, None, None, 0.0)
             moments += [mean, var]
             kept += [z, mean, (var + eps).sqrt()]
-            before = _Layer(scale, shift, *kept[-3:])
-        assert before is not None
-        out = before.out(slice(None), torch.empty_like(before.z).view(-1))
+        last = _layers(x, parameters, kept)[-1]
+        out = torch.empty_like(z)
+        for piece in _slices(x):
+            F.silu(last.y(last.z(piece, memory[0]), out[piece].view(-1)), inplace=True)
         ctx.eps = eps
         ctx.save_for_backward(x, *parameters, *kept)
         ctx.mark_non_differentiable(*moments)
@@ -174,7 +205,7 @@ class _Network(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
         x, *rest = ctx.saved_tensors
-        number = len(rest) * 4 // 7
+        number = (len(rest) + 1) * 4 // 7
         parameters, kept = rest[:number], rest[number:]
         if torch.is_grad_enabled():  # a derivative of this derivative will be wanted
             inputs = [x, *parameters]
@@ -183,52 +214,42 @@ class _Network(torch.autograd.Function):
             found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
             first, *others = [next(found) if t.requires_grad else None for t in inputs]
             return first, None, *others
-        grad_x, grads = _backward(x, parameters, kept, grad, ctx.needs_input_grad[0])
+        layers = _layers(x, parameters, kept)
+        grad_x, grads = _backward(x, layers, grad, ctx.needs_input_grad[0])
         return grad_x, None, *grads
 
 
 def _backward(
-    x: Tensor,
-    parameters: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    grad: Tensor,
-    need_x: bool,
+    x: Tensor, layers: Sequence[_Layer], grad: Tensor, need_x: bool
 ) -> tuple[Optional[Tensor], list[Tensor]]:
     """The gradients of the input and of the parameters."""
-    pieces = [slice(i, i + _PIECE) for i in range(0, x.size(0), _PIECE)]
-    weights = parameters[::4]
-    layers = [
-        _Layer(*parameters[4 * k + 2 : 4 * k + 4], *kept[3 * k : 3 * k + 3])
-        for k in range(len(weights))
-    ]
     grad_x = torch.empty_like(x) if need_x else None
-    memory = x.new_empty(2, _PIECE * max(layer.z.size(1) for layer in layers))
+    memory = x.new_empty(3, _PIECE * max(len(layer.a) for layer in layers))
     grads: list[Tensor] = []
-
-    grad_y = torch.empty_like(layers[-1].z)
-    for piece in pieces:
-        y = layers[-1].y(piece, memory[0])
-        layers[-1].backward_swish(grad[piece], y, piece, grad_y)
-    for layer, weight, before in zip(
-        layers[::-1], weights[::-1], [*layers[-2::-1], None], strict=True
-    ):
-        grad_before = grad_y if before is None else torch.empty_like(before.z)
-        grad_weight = torch.zeros_like(
-            weight.t(), memory_format=torch.contiguous_format
-        )
-        for piece in pieces:
-            grad_z = layer.backward_norm(grad_y[piece], piece)
+    grad_y = torch.empty_like(grad, memory_format=torch.contiguous_format)
+    for piece in _slices(x):
+        z = layers[-1].z(piece, memory[2])
+        y = layers[-1].y(z, memory[0])
+        layers[-1].backward_swish(grad[piece], y, z, grad_y[piece])
+    for layer, before in zip(layers[::-1], [*layers[-2::-1], None], strict=True):
+        grad_weight = x.new_zeros(layer.weight.size(1), layer.weight.size(0))
+        below = grad_y
+        if before is not None and len(before.a) != len(layer.a):
+            below = x.new_empty(x.size(0), len(before.a))
+        for piece in _slices(x):
+            grad_z = layer.backward_norm(grad_y[piece], layer.z(piece, memory[2]))
             if before is None:
                 grad_weight.addmm_(x[piece].t(), grad_z)
                 if grad_x is not None:
-                    torch.mm(grad_z, weight, out=grad_x[piece])
+                    torch.mm(grad_z, layer.weight, out=grad_x[piece])
             else:
-                y = before.y(piece, memory[0])
-                h = torch.ops.aten.silu(y, out=_view(memory[1], y))
+                z = before.z(piece, memory[2])
+                y = before.y(z, memory[0])
+                h = torch.ops.aten.silu(y, out=memory[1][: y.numel()].view(y.shape))
                 grad_weight.addmm_(h.t(), grad_z)
-                torch.mm(grad_z, weight, out=h)
-                before.backward_swish(h, y, piece, grad_before)
+                torch.mm(grad_z, layer.weight, out=h)
+                before.backward_swish(h, y, z, below[piece])
         no_bias = torch.zeros_like(layer.mean)
         grads = [grad_weight.t(), no_bias, layer.scale_grad(), layer.sum, *grads]
-        grad_y = grad_before
+        grad_y = below
     return grad_x, grads

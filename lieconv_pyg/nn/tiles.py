@@ -12,7 +12,7 @@ layouts, of which :func:`make_tiling` takes the cheaper:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,8 +21,9 @@ from torch import Tensor
 from lieconv_pyg.neighbors.layout import Layout
 
 MAX_TARGETS = 64  # of a tile
-MIN_DENSITY = 0.2  # share of pairs that are edges, below which targets are the tiles
+MIN_DENSITY = 0.5  # share of pairs that are edges, below which targets are the tiles
 STEP = 1.25  # sizes that are padded to one another differ by less
+MANY = 128  # tiles of one size, of which there is no need for others
 
 
 class Tiles(NamedTuple):
@@ -32,12 +33,18 @@ class Tiles(NamedTuple):
         - **targets:** :math:`(B, I)`, filled up with the number of targets
         - **sources:** :math:`(B, J)`, filled up with any source of the tile
         - **edges:** :math:`(B, J, I)`, the edge of each pair, or the number of edges
-          for pairs that are none
+          for pairs that are none, which there are unless the tiles are full
     """
 
     targets: Tensor
     sources: Tensor
     edges: Tensor
+    is_full: bool
+
+    def split(self, number: int) -> Iterator["Tiles"]:
+        """The same tiles, at most so many together."""
+        for part in zip(*(part.split(number) for part in self[:3]), strict=True):
+            yield Tiles(*part, self.is_full)
 
 
 @dataclass(frozen=True)
@@ -79,16 +86,20 @@ def make_tiling(
 
 def _classes(size: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Groups sizes that are padded to one another: the largest size of each group and
-    where its members are."""
-    values, group = torch.unique(size, return_inverse=True)
+    where its members are. Sizes that are found often are not padded."""
+    values, group, counts = torch.unique(size, return_inverse=True, return_counts=True)
+    order = group.argsort(stable=True)
+    values, counts = values.tolist(), counts.tolist()
     bounds = [0]
-    values = values.tolist()
-    for number, value in enumerate(values):
-        least = values[bounds[-1]]
-        if number > 0 and (least == 0 or value >= max(STEP * least, least + 2)):
+    for number in range(1, len(values)):
+        value, least = values[number], values[bounds[-1]]
+        often = counts[number - 1] >= MANY or counts[number] >= MANY
+        if often or least == 0 or value >= max(STEP * least, least + 2):
             bounds.append(number)
+    ends = [0, *accumulate(counts)]
     for first, end in pairwise([*bounds, len(values)]):
-        yield values[end - 1], ((group >= first) & (group < end)).nonzero().view(-1)
+        members = order[ends[first] : ends[end]]
+        yield values[end - 1], members if end == first + 1 else members.sort().values
 
 
 def _target_tiles(edge_index: Tensor, num_dst: int) -> Iterator[Tiles]:
@@ -106,8 +117,9 @@ def _target_tiles(edge_index: Tensor, num_dst: int) -> Iterator[Tiles]:
         edges = start[members].unsqueeze(1) + slot.where(valid, 0)
         edges = edges if order is None else order[edges]
         sources = source[edges]
-        edges = edges.where(valid, num_edges)
-        yield Tiles(members.unsqueeze(1), sources, edges.unsqueeze(2))
+        edges = edges.where(valid, num_edges).unsqueeze(2)
+        is_full = int(degree[members].min()) == width
+        yield Tiles(members.unsqueeze(1), sources, edges, is_full)
 
 
 def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
@@ -142,6 +154,8 @@ def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
         chosen = (at[tile[target]] >= 0).nonzero().view(-1)
         to = target[chosen]
         edges[at[tile[to]], column[source[chosen]], row[to]] = chosen
-        found += int((edges < num_edges).sum())
-        out.append(Tiles(targets, first[members].unsqueeze(1) + slot, edges))
+        here = int((edges < num_edges).sum())
+        found += here
+        sources = first[members].unsqueeze(1) + slot
+        out.append(Tiles(targets, sources, edges, here == edges.numel()))
     return out if found == num_edges else None

@@ -62,7 +62,7 @@ def test_aggregate_is_the_reference(num_edges, size, skewed, sort):
 
 
 @pytest.mark.parametrize("piece", [1, 1 << 10, 1 << 21])
-@pytest.mark.parametrize("density", [1.0, 0.5, 0.05])
+@pytest.mark.parametrize("density", [1.0, 0.7, 0.05])
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -80,7 +80,7 @@ def test_tiles_of_components(sizes, density, piece, monkeypatch):
 
 
 def test_tiles_of_edges_in_any_order():
-    x, kernel, edge_index, src, dst = make_components([(6, 5), (7, 7)], 0.5)
+    x, kernel, edge_index, src, dst = make_components([(6, 5), (7, 7)], 0.7)
     edge_index = edge_index[:, torch.randperm(edge_index.size(1))]
     check(x, kernel, edge_index, len(dst), make_tiling(edge_index, len(dst), src, dst))
 
