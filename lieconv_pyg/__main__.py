@@ -2,6 +2,8 @@
 
 import sys
 
+from lieconv_pyg.memory import keep_memory
+
 
 def main() -> int:
     """Runs the command, or says what it needs to run."""
@@ -14,6 +16,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    keep_memory()
     return cli.main()
 
 

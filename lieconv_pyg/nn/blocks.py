@@ -4,13 +4,13 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.nn import Linear
 from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
 
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.nn.lie_conv import LieConv, norm_arguments
+from lieconv_pyg.nn.linear import WideLinear
 from lieconv_pyg.nn.tiles import Tiling
 
 
@@ -69,13 +69,13 @@ class BottleneckBlock(torch.nn.Module):
         self.out_channels = out_channels
         self.act = activation_resolver(act)
         self.norm1 = make_norm(norm, in_channels)
-        self.lin1 = Linear(in_channels, in_channels // 4)
+        self.lin1 = WideLinear(in_channels, in_channels // 4)
         self.norm2 = make_norm(norm, in_channels // 4)
         self.conv = LieConv(
             in_channels // 4, out_channels // 4, group, act=act, norm=norm, **kwargs
         )
         self.norm3 = make_norm(norm, out_channels // 4)
-        self.lin2 = Linear(out_channels // 4, out_channels)
+        self.lin2 = WideLinear(out_channels // 4, out_channels)
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""

@@ -72,6 +72,7 @@ class KernelNetwork(MLP):
             and x.device.type == "cpu"
             and x.size(0) >= _MANY
             and type(self.act) is SiLU
+            and len(self.lins) > 1
             and all(map(_is_plain, self.lins, self.norms))
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import Linear, MessagePassing
+from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from lieconv_pyg.groups import LieGroup
@@ -15,6 +15,7 @@ from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
 from lieconv_pyg.nn.kernel_network import KernelNetwork
+from lieconv_pyg.nn.linear import WideLinear
 from lieconv_pyg.nn.tiles import Tiling, make_tiling
 
 # How PyG's normalizations are to be used here: batch norm must bear a graph with a
@@ -179,7 +180,7 @@ class LieConv(MessagePassing):
             **norm_arguments(norm),
         )
         flat = in_channels * num_kernel_channels if in_channels > 0 else -1
-        self.lin = Linear(flat, out_channels, bias=bias)
+        self.lin = WideLinear(flat, out_channels, bias=bias)
 
         self.reset_parameters()
 

@@ -277,7 +277,9 @@ class MoleculeModule(LightningModule):
                 "trainer.max_epochs or trainer.max_steps must be set: the learning "
                 "rate falls to 0 at the end of the run"
             )
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        # One pass over memory; Lightning cannot clip its gradients in mixed precision.
+        fused = "mixed" not in str(self.trainer.precision)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=fused)
         scheduler = warmup_cosine_scheduler(optimizer, int(num_steps), self.warmup)
         return {
             "optimizer": optimizer,
