@@ -4,12 +4,14 @@
     python examples/benchmarks/step_time.py cloud-4000 --json
     python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
 
-Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256 and cloud-N for any number N of points.
-With --json a line for each implementation: median milliseconds of forward, backward and
-Adam; points before lifting, edges; peak memory of the process (on a GPU, of its memory);
-gemm_share, the share of the rate of a large matrix product, measured in the same run,
-that the matrix products of the step reach. With --original, a clone of the authors'
-code, the two implementations take turns, in processes of their own.
+Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, and cloud-N for any number N of points.
+With --json a line for each implementation: median milliseconds of forward, backward
+and Adam; points before lifting, edges; peak memory of the process (on a GPU, of its
+memory); gemm_share, the share of the rate of a large matrix product, measured in the
+same run, that the matrix products of the step reach. With --original, a clone of the
+authors' code (https://github.com/mfinzi/LieConv), the two implementations take turns,
+in processes of their own. --keep_memory 0 leaves the memory of freed tensors to the C
+library, as in a script that does not call lieconv_pyg.memory.keep_memory.
 """
 
 import argparse
@@ -58,6 +60,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--backend", help="of the neighbour search")
     return parser.parse_args()
+
+
+def peak_mb(device: str) -> float:
+    """Most memory that the process, or its GPU, has used so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    kilobyte = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte / 1e6
 
 
 class Step:
@@ -109,13 +119,6 @@ class Step:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def peak_mb(self) -> float:
-        """Most memory that was in use so far."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 1e6
-        kilobyte = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte / 1e6
-
     def flops(self) -> int:
         """Floating-point operations of the matrix products of a step."""
         with FlopCounterMode(display=False) as counter:
@@ -152,7 +155,7 @@ def serve(pipe: Connection, work: Workload, args: argparse.Namespace) -> None:
     step = Step(work, args)
     while pipe.recv():
         pipe.send(step.turn())
-    peak = step.peak_mb()
+    peak = peak_mb(args.device)
     rate = step.gemm_rate()
     pipe.send((step.num_nodes, step.num_edges, peak, step.flops(), rate))
 
@@ -165,6 +168,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         sides["original"] = args
     context = get_context("spawn")
     pipes, times = {}, {name: [] for name in sides}
+    Step(work, args)  # what is wrong shows here, and not in another process
     for name, side in sides.items():
         pipes[name], other = context.Pipe()
         context.Process(target=serve, args=(other, work, side), daemon=True).start()
@@ -201,7 +205,11 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     args = parse_args()
-    for row in measure(args):
+    try:
+        rows = measure(args)
+    except (ValueError, ImportError, AssertionError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    for row in rows:
         if args.json:
             print(json.dumps(row), flush=True)
         else:

@@ -43,8 +43,11 @@ class Tiles(NamedTuple):
 
     def split(self, number: int) -> Iterator["Tiles"]:
         """The same tiles, at most so many together."""
-        for part in zip(*(part.split(number) for part in self[:3]), strict=True):
-            yield Tiles(*part, self.is_full)
+        parts = self.targets, self.sources, self.edges
+        for targets, sources, edges in zip(
+            *(part.split(number) for part in parts), strict=True
+        ):
+            yield Tiles(targets, sources, edges, self.is_full)
 
 
 @dataclass(frozen=True)
