@@ -54,7 +54,7 @@ def test_the_step_trains():
 def test_unknown_workloads(name):
     from workloads import workload
 
-    with pytest.raises(ValueError, match="no workload is called.*qm9-t3-1536"):
+    with pytest.raises(ValueError, match=r"no workload is called.*qm9-t3-1536"):
         workload(name)
 
 
