@@ -11,6 +11,7 @@ from torch_geometric.nn.models.schnet import GaussianSmearing
 from lieconv_pyg import LieConv
 from lieconv_pyg.groups import SE2, SE3, SO2, T, Trivial
 from lieconv_pyg.neighbors import radius_graph
+from lieconv_pyg.nn.tiles import make_tiling
 
 from .conftest import make_lifted, make_points, randomize, transport
 
@@ -332,3 +333,37 @@ def test_bad_input(change, error, match):
 def test_bad_arguments(kwargs, error, match):
     with pytest.raises(error, match=match):
         LieConv(**(dict(in_channels=2, out_channels=2, group=T(2)) | kwargs))
+
+
+def test_state_dicts_with_the_kernel_channels_inside():
+    """As they were before version 2 of the layer."""
+    conv, x, lifted, graph = make(T(3))
+    old = conv.state_dict()
+    weight = old["lin.weight"].unflatten(1, (16, -1))
+    old["lin.weight"] = weight.mT.flatten(1).contiguous()
+    old._metadata[""]["version"] = 1
+    other = make(T(3))[0]
+    torch.nn.init.zeros_(other.lin.weight)
+    other.load_state_dict(old)
+    expected = conv(x, lifted, graph.edge_index)
+    torch.testing.assert_close(other(x, lifted, graph.edge_index), expected)
+    other.load_state_dict(dict(conv.state_dict()))  # of no version
+    torch.testing.assert_close(other(x, lifted, graph.edge_index), expected)
+
+
+def test_tiling_of_another_graph():
+    conv, x, lifted, graph = make(T(3))
+    tiling = make_tiling(graph.edge_index[:, 1:], len(x))
+    with pytest.raises(ValueError, match="'tiling' is of another graph"):
+        conv(x, lifted, graph.edge_index, tiling=tiling)
+
+
+def test_hooks_and_explainers_see_the_messages():
+    conv, x, lifted, graph = make(T(3))
+    expected = conv(x, lifted, graph.edge_index)
+    seen = []
+    handle = conv.register_message_forward_hook(lambda *args: seen.append(args[-1]))
+    torch.testing.assert_close(conv(x, lifted, graph.edge_index), expected)
+    assert seen[0].shape == (graph.edge_index.size(1), x.size(1))
+    handle.remove()
+    assert conv(x, lifted, graph.edge_index) is not None and len(seen) == 1
