@@ -7,8 +7,9 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
-from lieconv_pyg.groups.base import LieGroup, check_group
+from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 from lieconv_pyg.neighbors import Neighborhood, knn_graph, radius_graph
 from lieconv_pyg.neighbors.radius import Envelope, check_radius

@@ -16,6 +16,8 @@ from lieconv_pyg.groups.checks import (
 )
 from lieconv_pyg.groups.ops import Device, matmul, matvec, norm, randn
 
+_DEFINE_PAIRS = {"pairs", "relative_log", "relative", "log", "log_parts", "compose"}
+
 
 class LieGroup(ABC):
     r"""A matrix Lie group :math:`G` acting on points of
@@ -49,6 +51,12 @@ class LieGroup(ABC):
     stabilizer_dim: int = 0
     #: Whether all elements commute.
     commutative: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A shortcut of the parent's past what the subclass defines anew would be wrong.
+        if "indexed_pairs" not in vars(cls) and vars(cls).keys() & _DEFINE_PAIRS:
+            cls.indexed_pairs = LieGroup.indexed_pairs  # type: ignore[method-assign]
 
     def __init__(self, alpha: float = 0.2) -> None:
         check_dimensions(self)
@@ -171,7 +179,8 @@ class LieGroup(ABC):
         Args:
             shape (int): The leading shape.
             generator (torch.Generator, optional): The source of randomness.
-            scale (float, optional): Standard deviation of the normal coordinates.
+            scale (float, optional): Standard deviation of the normal coordinates,
+                in the units of the points. (default: :obj:`1.0`)
             dtype (torch.dtype, optional): By default torch's default dtype.
             device (torch.device, optional): By default the generator's device.
         """
@@ -389,13 +398,3 @@ class LieGroup(ABC):
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(self.arguments().items())))
-
-
-def check_group(group: object) -> LieGroup:
-    r"""Returns the group if it is one, else raises a :class:`TypeError`."""
-    if not isinstance(group, LieGroup):
-        raise TypeError(
-            f"'group' must be a LieGroup, for example SE3() or group_resolver('SE3'), "
-            f"got {group!r}"
-        )
-    return group

@@ -51,6 +51,11 @@ def cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[Tensor, Tensor, Ten
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    r"""The product :math:`a \cdot b` of vectors given by their coordinates."""
+    return reduce(torch.add, (x * y for x, y in zip(a, b, strict=True)))
+
+
 def norm(x: Tensor) -> Tensor:
     r"""The Euclidean norm over the last dimension, with derivatives of all orders
     equal to zero (instead of NaN) at the zero vector.

@@ -62,3 +62,13 @@ def group_resolver(query: str | type | LieGroup, **kwargs: Any) -> LieGroup:
             return cls(**n, **kwargs)
     names = [c.__name__ for c in _FIXED] + [f"{c.__name__}(n)" for c in _OF_DIMENSION]
     raise ValueError(f"`group` {query!r} is unknown: choose one of {', '.join(names)}")
+
+
+def check_group(group: object) -> LieGroup:
+    r"""Returns the group if it is one, else raises a :class:`TypeError`."""
+    if not isinstance(group, LieGroup):
+        raise TypeError(
+            f"'group' must be a LieGroup, for example SE3() or group_resolver('SE3'), "
+            f"got {group!r}"
+        )
+    return group

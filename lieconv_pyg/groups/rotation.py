@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.ops import branch_tolerance, matmul
+from lieconv_pyg.groups.ops import branch_tolerance, dot, matmul
 from lieconv_pyg.groups.series import angle_over_sine, cosc, sinc
 
 # Decides between the two logarithms of a rotation by pi: the axis that has a positive
@@ -75,9 +75,8 @@ def quaternion_log(w: Tensor, v: Sequence[Tensor]) -> list[Tensor]:
     by_rule = w.abs() <= branch_tolerance(w.dtype) / 2
     flip = torch.where(by_rule, rule < 0, w < 0)
     sign = torch.where(flip, -torch.ones_like(w), torch.ones_like(w))
-    x, y, z = v
-    scale = 2 * sign * angle_over_sine(x * x + y * y + z * z, w * sign)
-    return [scale * x, scale * y, scale * z]
+    scale = 2 * sign * angle_over_sine(dot(v, v), w * sign)
+    return [scale * x for x in v]
 
 
 def quaternion_from_rotation(R: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups.checks import positive
-from lieconv_pyg.groups.ops import Device, cross, homogeneous, matmul, norm, randn
+from lieconv_pyg.groups.ops import Device, cross, dot, homogeneous, matmul, norm, randn
 from lieconv_pyg.groups.rigid import RigidMotions
 from lieconv_pyg.groups.rotation import (
     cross_matrix,
@@ -65,7 +65,7 @@ class SE3(RigidMotions):
         (a, *b, d, e, f) = source.index_select(1, j).unbind()
         (c, *g, x, y, z) = target.index_select(1, i).unbind()
         # The conjugate of (a, b), times (c, g).
-        real = a * c + (b[0] * g[0] + b[1] * g[1] + b[2] * g[2])
+        real = a * c + dot(b, g)
         turn = cross(g, b)
         imaginary = [a * q - c * p + r for p, q, r in zip(b, g, turn, strict=True)]
         w = quaternion_log(real, imaginary)
@@ -147,7 +147,7 @@ class SE3(RigidMotions):
 
 def _inverse_jacobian(w: Sequence[Tensor], t: Sequence[Tensor]) -> list[Tensor]:
     """V^-1 t = t - w × t / 2 + cotc w × (w × t), e.g. Eade (2013)."""
-    s = cotc(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
+    s = cotc(dot(w, w))
     once = cross(w, t)
     twice = cross(w, once)
     return [x - 0.5 * y + s * z for x, y, z in zip(t, once, twice, strict=True)]

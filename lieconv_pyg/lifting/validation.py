@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup, check_group
+from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.resolver import check_group
 
 
 def check_points_and_batch(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.base import LieGroup, check_group
+from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting.lifted import Lifted
 from lieconv_pyg.neighbors.layout import Layout, all_pairs
 from lieconv_pyg.neighbors.pairs import Neighborhood, pair_coordinates

@@ -271,7 +271,7 @@ class _Gradients(_Contraction):
         # second in the features.
         grad, x, kernel, edge_index = ctx.saved_tensors
         size, need_x, need_kernel = grad.size(0), ctx.need_x, ctx.need_kernel
-        to_grad = to_features = to_edges = None
+        to_grad = None
         if need_x:
             to_grad = _Aggregate.apply(to_x, kernel, edge_index, size, ctx.tiling)
         if need_kernel:
@@ -286,6 +286,9 @@ class _Gradients(_Contraction):
             need_x,
             ctx.tiling,
         )
-        to_features = features if need_kernel else None
-        to_edges = edges if need_x else None
-        return to_grad, to_features, to_edges, *(None,) * 4
+        return (
+            to_grad,
+            features if need_kernel else None,
+            edges if need_x else None,
+            *(None,) * 4,
+        )

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups import LieGroup
-from lieconv_pyg.groups.base import check_group
 from lieconv_pyg.groups.checks import positive, share
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import (
     Neighborhood,

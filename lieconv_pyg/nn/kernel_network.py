@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, SiLU
 from torch_geometric.nn import MLP, BatchNorm, Linear
 
+from lieconv_pyg.nn.eager import is_plain_cpu
+
 _PIECE = 1 << 14  # edges that are worked on together
 _MANY = 1 << 15  # edges from which this is faster than layer by layer
 
@@ -69,14 +71,11 @@ class KernelNetwork(MLP):
         """Whether this is the case that is computed by hand."""
         return (
             self.training
-            and x.device.type == "cpu"
             and x.size(0) >= _MANY
             and type(self.act) is SiLU
             and len(self.lins) > 1
             and all(map(_is_plain, self.lins, self.norms))
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not torch._C._are_functorch_transforms_active()
+            and is_plain_cpu(x)
         )
 
 
@@ -142,12 +141,12 @@ class _Layer:
         self.sum += out.sum(0)
         self.moment += torch.mul(out, z, out=y).sum(0)
 
-    def backward_norm(self, grad: Tensor, z: Tensor) -> Tensor:
-        """From dL/dy to dL/dz, in the same memory."""
+    def norm_gradient(self) -> tuple[Tensor, Tensor]:
+        """dL/dz = a dL/dy + slope z + shift: the slope and the shift, once the sums
+        are complete."""
         number = self.source.size(0)
         slope = -self.a * self.scale_grad() / (self.std * number)
-        shift = -self.a * self.sum / number - slope * self.mean
-        return torch.addcmul(shift, grad, self.a, out=grad).addcmul_(z, slope)
+        return slope, -self.a * self.sum / number - slope * self.mean
 
     def scale_grad(self) -> Tensor:
         return (self.moment - self.mean * self.sum) / self.std
@@ -234,11 +233,13 @@ def _backward(
         layers[-1].backward_swish(grad[piece], y, z, grad_y[piece])
     for layer, before in zip(layers[::-1], [*layers[-2::-1], None], strict=True):
         grad_weight = x.new_zeros(layer.weight.size(1), layer.weight.size(0))
+        slope, shift = layer.norm_gradient()
         below = grad_y
         if before is not None and len(before.a) != len(layer.a):
             below = x.new_empty(x.size(0), len(before.a))
         for piece in _slices(x):
-            grad_z = layer.backward_norm(grad_y[piece], layer.z(piece, memory[2]))
+            grad_z = torch.addcmul(shift, grad_y[piece], layer.a, out=grad_y[piece])
+            grad_z.addcmul_(layer.z(piece, memory[2]), slope)
             if before is None:
                 grad_weight.addmm_(x[piece].t(), grad_z)
                 if grad_x is not None:

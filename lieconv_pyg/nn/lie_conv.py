@@ -9,14 +9,14 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from lieconv_pyg.groups import LieGroup
-from lieconv_pyg.groups.base import check_group
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
 from lieconv_pyg.nn.kernel_network import KernelNetwork
 from lieconv_pyg.nn.linear import WideLinear
-from lieconv_pyg.nn.tiles import Tiling, make_tiling
+from lieconv_pyg.nn.tiles import Tiling, lifted_tiling
 
 # How PyG's normalizations are to be used here: batch norm must bear a graph with a
 # single point, or a single edge; layer norm must not mix points.
@@ -250,9 +250,8 @@ class LieConv(MessagePassing):
             kernel = kernel * edge_weight.view(-1, 1)
 
         if self._is_fused():
-            if tiling is None and not torch.compiler.is_compiling():
-                components = source.component, target.component
-                tiling = make_tiling(edge_index, num_dst, *components)
+            if tiling is None:
+                tiling = lifted_tiling(edge_index, source, target)
             out = self.message_and_aggregate(edge_index, x_src, kernel, num_dst, tiling)
         else:
             size = (x_src.size(0), num_dst)

@@ -11,8 +11,8 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver
 
 from lieconv_pyg.groups import LieGroup
-from lieconv_pyg.groups.base import check_group
 from lieconv_pyg.groups.checks import positive, share
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import Neighborhood, farthest_points
 from lieconv_pyg.neighbors.radius import check_points
@@ -20,7 +20,7 @@ from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.readout import Attention, pool_lifted, turn_vectors
-from lieconv_pyg.nn.tiles import Tiling, make_tiling
+from lieconv_pyg.nn.tiles import Tiling, lifted_tiling
 
 
 class Resolution(NamedTuple):
@@ -36,11 +36,7 @@ class Resolution(NamedTuple):
 def _resolution(
     source: Lifted, target: Lifted, graph: Neighborhood, keep: Optional[Tensor] = None
 ) -> Resolution:
-    """With the tiling, which cannot be traced: there each block makes do without."""
-    tiling = None
-    if not torch.compiler.is_compiling():
-        components = source.component, target.component
-        tiling = make_tiling(graph.edge_index, target.num_points, *components)
+    tiling = lifted_tiling(graph.edge_index, source, target)
     return Resolution(source, graph, keep, tiling)
 
 

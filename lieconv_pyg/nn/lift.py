@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.groups import LieGroup
-from lieconv_pyg.groups.base import check_group
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import Linear
 
+from lieconv_pyg.nn.eager import is_plain_cpu
+
 _MANY_ROWS = 256
 _MANY_WEIGHTS = 1 << 18
 
@@ -47,19 +49,13 @@ class WideLinear(Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the map to the rows of a matrix."""
-        large = (
+        if (
             x.dim() == 2
             and x.size(0) >= _MANY_ROWS
             and self.weight.numel() >= _MANY_WEIGHTS
-        )
-        if (
-            not large
-            or x.device.type != "cpu"
-            or not x.dtype == self.weight.dtype == torch.float
-            or torch.is_autocast_enabled("cpu")
-            or torch.compiler.is_compiling()
-            or torch._C._are_functorch_transforms_active()
-            or not has_onednn()
+            and x.dtype == self.weight.dtype == torch.float
+            and is_plain_cpu(x)
+            and has_onednn()
         ):
-            return super().forward(x)
-        return _Product.apply(x, self.weight, self.bias)
+            return _Product.apply(x, self.weight, self.bias)
+        return super().forward(x)

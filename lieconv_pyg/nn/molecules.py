@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups import SO3, LieGroup
-from lieconv_pyg.groups.base import check_group
+from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import check_points_and_batch
 from lieconv_pyg.nn.lie_resnet import LieResNet
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors.layout import Layout
 
 MAX_TARGETS = 64  # of a tile
@@ -85,6 +86,15 @@ def make_tiling(
     if tiles is None:
         tiles = list(_target_tiles(edge_index, num_dst)) if num_dst > 0 else []
     return Tiling(tiles, num_edges, num_dst)
+
+
+def lifted_tiling(edge_index: Tensor, source: Lifted, target: Lifted) -> Tiling | None:
+    """The tiling of a graph over lifted points; none while it is traced, since its
+    shapes depend on the graph."""
+    if torch.compiler.is_compiling():
+        return None
+    components = source.component, target.component
+    return make_tiling(edge_index, target.batch.size(0), *components)
 
 
 def _classes(size: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -132,3 +132,29 @@ def test_wrong_pairs(group):
     size = group.dim + 2 * group.orbit_dim
     with pytest.raises(ValueError, match=f"`pairs` must have {size} entries"):
         group.distance(torch.zeros(4, size + 1))
+
+
+def test_indexed_pairs(group):
+    """Of points given by their numbers: the same, by shortcuts of some groups."""
+    u, q = lifted(group, 12)
+    i, j = torch.randint(0, len(u), (2, 40))
+    found = group.indexed_pairs(u, q, i, u, q, j)
+    assert_close(found, group.pairs(u[i], q[i], u[j], q[j]), rtol=1e-9, atol=1e-9)
+    if isinstance(group, SE2 | SE3 | T):  # with gradients of the distance, all 0
+        assert not group.indexed_pairs(u, q, i, u, q, i).any()
+
+
+def test_a_subclass_is_not_taken_past_its_own_methods():
+    class Doubled(SE3):
+        def relative_log(self, u, v):
+            return 2 * super().relative_log(u, v)
+
+    class Scaled(SE3):
+        def __init__(self):
+            super().__init__(alpha=0.5)
+
+    u = SE3().sample(5, dtype=torch.double)
+    q, i = u.new_zeros(5, 0), torch.arange(5)
+    found = Doubled().indexed_pairs(u, q, i, u, q, i.flip(0))
+    assert_close(found, 2 * SE3().relative_log(u, u.flip(0)))
+    assert Scaled.indexed_pairs is SE3.indexed_pairs
