@@ -83,6 +83,24 @@ def all_pairs(layout: Layout, max_pairs: int) -> Iterator[Tensor]:
         yield torch.stack([source, target + lo])
 
 
+def example_pairs(batch: Tensor, self_pairs: bool = False) -> Tensor:
+    r"""Lists all ordered pairs of points of the same example.
+
+    Args:
+        batch (torch.Tensor): The example of each point, :math:`(N,)`, non-decreasing.
+        self_pairs (bool, optional): Whether a point is paired with itself.
+            (default: :obj:`False`)
+
+    Returns:
+        Pairs :math:`(2, E)`, sources first, sorted by target, then by source.
+    """
+    count = torch.bincount(batch)
+    first = count.cumsum(0) - count
+    target, source = expand_ranges(first[batch], count[batch])
+    pairs = torch.stack([source, target])
+    return pairs if self_pairs else pairs[:, source != target]
+
+
 def split_pairs(
     edge_index: Tensor, num_targets: int, max_pairs: int
 ) -> Iterator[Tensor]:

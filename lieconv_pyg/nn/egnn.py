@@ -9,7 +9,8 @@ from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.neighbors.envelope import PolynomialEnvelope
-from lieconv_pyg.nn.graph_net import atom_pairs, check_pool_and_cutoff
+from lieconv_pyg.neighbors.layout import example_pairs
+from lieconv_pyg.nn.graph_net import check_pool_and_cutoff
 
 
 class EGNNConv(MessagePassing):
@@ -243,7 +244,7 @@ class EGNN(torch.nn.Module):
         if batch is None:
             batch = torch.zeros_like(z)
         batch_size = int(batch[-1]) + 1
-        edge_index = atom_pairs(batch)
+        edge_index = example_pairs(batch)
         weight = None
         if self.cutoff is not None:
             square = (pos[edge_index[0]] - pos[edge_index[1]]).square().sum(1)

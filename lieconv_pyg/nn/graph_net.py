@@ -7,6 +7,8 @@ from torch_geometric.nn import BatchNorm, MetaLayer
 from torch_geometric.nn.models.schnet import GaussianSmearing
 from torch_geometric.utils import scatter
 
+from lieconv_pyg.neighbors.layout import example_pairs
+
 
 def mlp(in_channels: int, out_channels: int) -> torch.nn.Sequential:
     """Linear, batch norm, SiLU, linear."""
@@ -24,24 +26,6 @@ def check_pool_and_cutoff(pool: str, cutoff: Optional[float]) -> None:
         raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
     if cutoff is not None and not cutoff > 0:
         raise ValueError(f"'cutoff' must be positive or None (got {cutoff})")
-
-
-def atom_pairs(batch: Tensor) -> Tensor:
-    r"""All ordered pairs of different atoms of the same molecule.
-
-    Args:
-        batch: Molecule of each atom :math:`(N)`, sorted.
-
-    Returns:
-        Pairs :math:`(2, E)`, sources first, sorted by target.
-    """
-    count = torch.bincount(batch)
-    first = (count.cumsum(0) - count)[batch]  # of the molecule of each atom
-    size = count[batch]
-    target = torch.arange(batch.numel(), device=batch.device).repeat_interleave(size)
-    start = size.cumsum(0) - size
-    source = torch.arange(target.numel(), device=batch.device) + (first - start)[target]
-    return torch.stack([source, target])[:, source != target]
 
 
 class EdgeUpdate(torch.nn.Module):
@@ -182,7 +166,7 @@ class GraphNet(torch.nn.Module):
         if batch is None:
             batch = torch.zeros_like(z)
         batch_size = int(batch[-1]) + 1
-        edge_index = atom_pairs(batch)
+        edge_index = example_pairs(batch)
         square = (pos[edge_index[0]] - pos[edge_index[1]]).square().sum(1)
         distance = square.clamp(min=1e-12).sqrt()  # finite gradient at coincident atoms
         if self.cutoff is not None:

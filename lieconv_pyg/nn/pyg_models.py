@@ -8,7 +8,7 @@ import torch_geometric.nn
 from torch import Tensor
 from torch_geometric.nn.models.schnet import RadiusInteractionGraph
 
-from lieconv_pyg.nn.graph_net import atom_pairs
+from lieconv_pyg.neighbors.layout import example_pairs
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def radius_graph(
     Returns:
         Pairs :math:`(2, E)`, sources first, sorted by target, then by source.
     """
-    pairs = atom_pairs(batch)
+    pairs = example_pairs(batch)
     square = (pos[pairs[0]] - pos[pairs[1]]).square().sum(1)
     near = square < r * r
     pairs, square = pairs[:, near], square[near]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lieconv_pyg.neighbors import Neighborhood, pair_coordinates
+from lieconv_pyg.neighbors.layout import example_pairs
 from tests.clouds import GROUPS, lifted_cloud, moved
 
 
@@ -35,3 +36,16 @@ def test_no_edges():
     attr = pair_coordinates(group, lifted, lifted, empty)
     assert attr.shape == (0, 6)
     assert Neighborhood(empty, attr, group.distance(attr)).edge_weight is None
+
+
+def test_example_pairs():
+    batch = torch.tensor([0, 0, 1, 2, 2, 2])
+    pairs = example_pairs(batch)
+    assert pairs.tolist() == [
+        [1, 0, 4, 5, 3, 5, 3, 4],
+        [0, 1, 3, 3, 4, 4, 5, 5],
+    ]
+    assert example_pairs(torch.tensor([0])).shape == (2, 0)
+    with_self = example_pairs(batch, self_pairs=True)
+    assert with_self.size(1) == 4 + 1 + 9
+    assert (with_self[0] == with_self[1]).sum() == 6

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lieconv_pyg.nn import EGNN, EGNNConv
-from lieconv_pyg.nn.graph_net import atom_pairs
+from lieconv_pyg.neighbors.layout import example_pairs
 
 from .baselines import check_network, molecules, rotation
 
@@ -227,7 +227,7 @@ def test_all_pairs_by_default():
     z, pos, _ = molecules()
     net = tiny()
     x = net.embedding(z[:5])
-    pairs = atom_pairs(torch.zeros(5, dtype=torch.long))
+    pairs = example_pairs(torch.zeros(5, dtype=torch.long))
     for layer in net.layers:
         x, _ = layer(x, 9 * pos[:5], pairs)
     assert torch.allclose(net(z[:5], 9 * pos[:5]), net.readout(x).mean(0), atol=1e-12)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lieconv_pyg.nn.graph_net import GraphNet, atom_pairs
+from lieconv_pyg.nn.graph_net import GraphNet
 
 from .baselines import check_network, molecules
 
@@ -12,15 +12,6 @@ def network(request):
     net = GraphNet(hidden_channels=16, num_layers=2, **request.param).double()
     net(*molecules())  # running statistics
     return net.eval()
-
-
-def test_atom_pairs():
-    pairs = atom_pairs(torch.tensor([0, 0, 1, 2, 2, 2]))
-    assert pairs.tolist() == [
-        [1, 0, 4, 5, 3, 5, 3, 4],
-        [0, 1, 3, 3, 4, 4, 5, 5],
-    ]
-    assert atom_pairs(torch.tensor([0])).shape == (2, 0)
 
 
 def test_call_and_repr(network):
