@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lieconv_pyg.training import MoleculeModule
 
 #: Counts the changes after which older checkpoints cannot be read.
-FORMAT = 1
+FORMAT = 2
 #: Where the classes of a checkpoint's configuration may be defined: layers, networks
 #: and groups that run nothing but their arithmetic.
 TRUSTED = (
@@ -110,8 +110,9 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint of lieconv_pyg")
     if made["format"] != FORMAT:
         raise ValueError(
-            f"{path} was written by lieconv_pyg {made['version']} (format "
-            f"{made['format']}); this is {__version__} (format {FORMAT}): use that one"
+            f"{path} was written by lieconv_pyg {made['version']} in format "
+            f"{made['format']}; this is {__version__}, which reads format {FORMAT}: "
+            "use the version that wrote it, or train again"
         )
     if made["version"] != __version__:
         warnings.warn(

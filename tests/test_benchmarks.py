@@ -95,6 +95,37 @@ def test_graph_time(monkeypatch):
         assert all(row[key] > 0 for key in ("lift_ms", "search_ms", "pairs_ms"))
 
 
+@pytest.mark.parametrize(
+    "script,args,match",
+    [
+        ("step_time", ["cloud-64", "--threads", "0"], "--threads: must be at least 1"),
+        ("where_time_goes", ["cloud"], "error: no workload is called 'cloud'"),
+        ("graph_time", ["cloud"], "error: no case is called 'cloud': take plane"),
+    ],
+)
+def test_bad_arguments(script, args, match):
+    done = run(script, *args)
+    assert done.returncode and match in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_where_time_goes(monkeypatch, capsys):
+    import where_time_goes
+
+    arguments = ["where_time_goes", "cloud-64"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(where_time_goes, "keep_memory", lambda: None)
+    where_time_goes.main()
+    out = capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in out.splitlines()[2:]]
+    times = {kind: float(ms) for kind, ms in rows}
+    assert set(times) == {*where_time_goes.KINDS, "everything else", "sum"}
+    assert times["matrix products"] > 0 and times["batch norm"] > 0
+    monkeypatch.setattr(sys, "argv", [*arguments, "--without", "--turns", "1"])
+    where_time_goes.main()
+    assert capsys.readouterr().out.count("×") == len(where_time_goes.without())
+
+
 def test_compare(tmp_path, capsys, monkeypatch):
     import compare
 
@@ -117,6 +148,22 @@ def test_compare(tmp_path, capsys, monkeypatch):
     assert "lieconv_pyg: ms grows as points^1.50" in out
     assert "lieconv_pyg: peak_mb grows as points^1.00" in out
     assert figure.stat().st_size > 1000
+
+    row = json.loads(line("qm9-t3-256", "lieconv_pyg", 5, 461)) | {"keep_memory": True}
+    bare = dict(workload="w", ms=1, nodes=2, edges=3, peak_mb=4, gemm_share=0)
+    file.write_text(
+        line("qm9-t3-256", "lieconv_pyg", 10, 461)
+        + f"{json.dumps(row)}\n{json.dumps(bare)}\n"
+    )
+    with pytest.raises(SystemExit, match="--plot needs clouds of two sizes"):
+        compare.main()
+    out = capsys.readouterr().out
+    assert "| qm9-t3-256 keep_memory=False | 461 | 9 | 10 |  |  |" in out
+    assert "| qm9-t3-256 keep_memory=True | 461 | 9 | 5 |  |  |" in out
+    assert "| w keep_memory=False | 2 | 3 | 1 |" in out
+    file.write_text("\n")
+    with pytest.raises(SystemExit, match="no lines in"):
+        compare.main()
 
     file.write_text('{"ms": 3}\n')
     with pytest.raises(

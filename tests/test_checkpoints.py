@@ -6,7 +6,13 @@ import torch
 from ase.build import molecule
 
 import lieconv_pyg
-from lieconv_pyg.checkpoints import build, check_trusted, differences, read_checkpoint
+from lieconv_pyg.checkpoints import (
+    FORMAT,
+    build,
+    check_trusted,
+    differences,
+    read_checkpoint,
+)
 from lieconv_pyg.cli import UsageError, fit, main
 from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.training import MoleculeDataModule
@@ -203,11 +209,11 @@ def test_build():
 
 def test_other_versions(checkpoint):
     version = lieconv_pyg.__version__
-    change(checkpoint, lieconv_pyg={"version": "0.0.9", "format": 1})
+    change(checkpoint, lieconv_pyg={"version": "0.0.9", "format": FORMAT})
     with pytest.warns(UserWarning, match=f"by lieconv_pyg 0.0.9, this is {version}"):
         lieconv_pyg.load(checkpoint)
     change(checkpoint, lieconv_pyg={"version": "9.0", "format": 7})
-    with pytest.raises(ValueError, match=r"by lieconv_pyg 9\.0 \(format 7\); this is"):
+    with pytest.raises(ValueError, match=r"by lieconv_pyg 9\.0 in format 7; this is"):
         lieconv_pyg.load(checkpoint)
 
 

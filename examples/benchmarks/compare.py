@@ -23,6 +23,15 @@ from matplotlib.figure import Figure
 Row = dict[str, Any]
 STEP = ("workload", "ms", "nodes", "edges", "peak_mb", "gemm_share")
 GRAPH = ("workload", "backend", "lift_ms", "search_ms", "pairs_ms", "peak_mb")
+#: What rows must share to be compared, and what it usually is.
+SETTING = {
+    "batch_size": None,
+    "device": "cpu",
+    "precision": "float32",
+    "threads": None,
+    "keep_memory": False,
+    "backend": None,
+}
 
 
 def read(paths: Iterable[Path]) -> list[Row]:
@@ -33,7 +42,8 @@ def read(paths: Iterable[Path]) -> list[Row]:
     """
     rows = []
     for path in paths:
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = path.read_bytes().decode(errors="replace")
+        for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
                 continue
             try:
@@ -48,7 +58,9 @@ def read(paths: Iterable[Path]) -> list[Row]:
                     f"{path}, line {number}: not a line of step_time.py --json or "
                     f"graph_time.py --json: {line[:60]!r}"
                 )
-            rows.append(row)
+            rows.append({"implementation": "lieconv_pyg", **SETTING, **row})
+    if not rows:
+        raise ValueError(f"no lines in {', '.join(map(str, paths))}")
     return rows
 
 
@@ -62,25 +74,40 @@ def step_table(rows: Sequence[Row]) -> str:
     """A line for each workload, with the original where there is one beside it."""
     header = ["workload", "points", "edges", "ms", "original", "ratio"]
     header += ["MB", "original", "share of the matrix-product rate"]
-    setting = ("workload", "batch_size", "device", "precision")
     found: dict[tuple, dict[str, Row]] = {}
     for row in rows:
-        key = tuple(row.get(name) for name in setting)
-        found.setdefault(key, {})[row.get("implementation", "lieconv_pyg")] = row
+        key = row["workload"], setting(row)
+        found.setdefault(key, {})[row["implementation"]] = row
     lines = []
-    for (name, _, device, precision), sides in found.items():
-        ours, theirs = sides.get("lieconv_pyg"), sides.get("original")
-        if ours is None:
-            continue
-        extra = [x for x in (device, precision) if x not in (None, "cpu", "float32")]
-        line = [" ".join([name, *extra]), ours["nodes"], ours["edges"], ours["ms"]]
-        if theirs is None:
-            line += ["", "", ours["peak_mb"], ""]
-        else:
-            ratio = f"{theirs['ms'] / ours['ms']:.2f}×"
-            line += [theirs["ms"], ratio, ours["peak_mb"], theirs["peak_mb"]]
-        lines.append([*line, f"{100 * ours['gemm_share']:.0f}%"])
+    for (name, others), sides in found.items():
+        ours, theirs = sides.get("lieconv_pyg", {}), sides.get("original", {})
+        ratio = f"{theirs['ms'] / ours['ms']:.2f}×" if ours and theirs else ""
+        one = ours or theirs
+        lines.append(
+            [
+                " ".join([name, *differing(others, found)]),
+                *(one["nodes"], one["edges"]),
+                *(ours.get("ms", ""), theirs.get("ms", ""), ratio),
+                *(ours.get("peak_mb", ""), theirs.get("peak_mb", "")),
+                f"{100 * ours['gemm_share']:.0f}%" if ours else "",
+            ]
+        )
     return table(header, lines)
+
+
+def setting(row: Row) -> tuple:
+    return tuple(row[name] for name in SETTING)
+
+
+def differing(values: tuple, found: Iterable[tuple]) -> list[str]:
+    """What is unusual in a setting, and what differs from that of other rows."""
+    shown = []
+    for number, (name, usual) in enumerate(SETTING.items()):
+        several = len({others[number] for _, others in found}) > 1
+        unusual = usual is not None and values[number] != usual
+        if unusual or (several and name != "batch_size"):
+            shown.append(f"{name}={values[number]}")
+    return shown
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
@@ -93,17 +120,23 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
 
 
 def plot(rows: Sequence[Row], path: Path | None) -> None:
-    """Time and memory of clouds against the number of points."""
+    """Time and memory of clouds against the number of points.
+
+    Raises:
+        ValueError: where a plot is wanted, and there is nothing to draw.
+    """
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2)
-    for name in ("lieconv_pyg", "original"):
-        clouds = {
-            row["nodes"]: row
-            for row in rows
-            if row["workload"].startswith("cloud-") and row["implementation"] == name
-        }
-        if len(clouds) < 2:
-            continue
+    clouds_of: dict[tuple, dict[int, Row]] = {}
+    for row in rows:
+        if row["workload"].startswith("cloud-"):
+            key = row["implementation"], setting(row)
+            clouds_of.setdefault(key, {})[row["nodes"]] = row
+    clouds_of = {key: clouds for key, clouds in clouds_of.items() if len(clouds) > 1}
+    if path is not None and not clouds_of:
+        raise ValueError("--plot needs clouds of two sizes in the same setting")
+    for (implementation, others), clouds in clouds_of.items():
+        name = " ".join([implementation, *differing(others, clouds_of)])
         for panel, key in zip(panels, ("ms", "peak_mb"), strict=True):
             points = [(n, clouds[n][key]) for n in sorted(clouds)]
             slope = exponent(points)
@@ -133,15 +166,15 @@ def main() -> None:
     args = parser.parse_args()
     try:
         rows = read(args.files)
+        steps = [row for row in rows if "ms" in row]
+        graphs = [row for row in rows if "search_ms" in row]
+        if steps:
+            print(step_table(steps), end="\n\n")
+        if graphs:
+            print(table(GRAPH, ([row[key] for key in GRAPH] for row in graphs)))
+        plot(steps, args.plot)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    steps = [row for row in rows if "ms" in row]
-    graphs = [row for row in rows if "search_ms" in row]
-    if steps:
-        print(step_table(steps), end="\n\n")
-        plot(steps, args.plot)
-    if graphs:
-        print(table(GRAPH, ([row[key] for key in GRAPH] for row in graphs)))
 
 
 if __name__ == "__main__":

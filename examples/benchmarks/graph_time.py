@@ -13,6 +13,7 @@ in a process of its own.
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +21,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from step_time import peak_mb
+from step_time import peak_mb, whole
 from workloads import Workload, workload
 
 from lieconv_pyg import lift
@@ -53,6 +54,7 @@ def median_ms(function: Callable[[], Any], device: str, number: int) -> float:
 
 def measure(case: str, backend: str, device: str, number: int) -> dict[str, Any]:
     keep_memory()
+    torch.manual_seed(0)
     work, group = CASES[case], group_resolver(CASES[case].group)
     _, pos, batch, _ = (value.to(device) for value in work.data())
     pos = pos[:, : group.space_dim]
@@ -93,11 +95,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("case", nargs="*", choices=[[], *CASES], metavar="case")
+    parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; all")
     parser.add_argument("--json", action="store_true", help="print lines of JSON")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--number", type=int, default=5, help="of measurements")
+    parser.add_argument("--number", type=whole, default=5, help="of measurements")
     args = parser.parse_args()
+    for case in args.case:
+        if case not in CASES:
+            sys.exit(f"error: no case is called {case!r}: take {', '.join(CASES)}")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: there is no CUDA here")
     backends = available_backends(torch.device(args.device))
     with ProcessPoolExecutor(
         1, get_context("spawn"), max_tasks_per_child=1

@@ -4,14 +4,13 @@
     python examples/benchmarks/step_time.py cloud-4000 --json
     python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
 
-Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, and cloud-N for any number N of points.
+Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, and cloud-N for N points, from 64.
 With --json a line for each implementation: median milliseconds of forward, backward
 and Adam; points before lifting, edges; peak memory of the process (on a GPU, of its
 memory); gemm_share, the share of the rate of a large matrix product, measured in the
 same run, that the matrix products of the step reach. With --original, a clone of the
 authors' code (https://github.com/mfinzi/LieConv), the two implementations take turns,
-in processes of their own. --keep_memory 0 leaves the memory of freed tensors to the C
-library, as in a script that does not call lieconv_pyg.memory.keep_memory.
+in processes of their own, ours with fused Adam.
 """
 
 import argparse
@@ -45,6 +44,19 @@ if has_onednn():
         return 2 * a[0] * b[0] * a[1]
 
 
+@register_flop_formula(torch.ops.aten.addmm_)
+def _(_: torch.Size, a: torch.Size, b: torch.Size, *__: Any, **___: Any) -> int:
+    return 2 * a[0] * a[1] * b[1]
+
+
+def whole(text: str) -> int:
+    """A number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -52,10 +64,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("workload")
     parser.add_argument("--json", action="store_true", help="print lines of JSON")
     parser.add_argument("--original", type=Path, metavar="CLONE")
-    parser.add_argument("--batch_size", type=int, help="instead of the workload's")
-    parser.add_argument("--turns", type=int, default=5, help="of a second or 5 steps")
-    parser.add_argument("--threads", type=int, help="of the CPU")
-    parser.add_argument("--keep_memory", type=int, default=1)
+    parser.add_argument("--batch_size", type=whole, help="instead of the workload's")
+    parser.add_argument(
+        "--turns", type=whole, default=5, help="how many, of a second or five steps"
+    )
+    parser.add_argument("--threads", type=whole, help="how many, on the CPU")
+    parser.add_argument(
+        "--keep_memory",
+        action="store_true",
+        help="call lieconv_pyg.memory.keep_memory in both, as the command lieconv does",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--backend", help="of the neighbour search")
@@ -157,7 +175,8 @@ def serve(pipe: Connection, work: Workload, args: argparse.Namespace) -> None:
         pipe.send(step.turn())
     peak = peak_mb(args.device)
     rate = step.gemm_rate()
-    pipe.send((step.num_nodes, step.num_edges, peak, step.flops(), rate))
+    threads = torch.get_num_threads()
+    pipe.send((step.num_nodes, step.num_edges, peak, step.flops(), rate, threads))
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -181,7 +200,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name, pipe in pipes.items():
         pipe.send(False)
-        nodes, edges, peak, flops, rate = pipe.recv()
+        nodes, edges, peak, flops, rate, threads = pipe.recv()
         ms = statistics.median(times[name])
         rows.append(
             {
@@ -198,6 +217,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "steps": len(times[name]),
                 "device": args.device,
                 "precision": args.precision,
+                "threads": threads,
+                "keep_memory": args.keep_memory,
+                "backend": args.backend,
             }
         )
     return rows

@@ -10,12 +10,13 @@ with the step as it is, and the median ratio is printed: how many times longer i
 
 import argparse
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from compare import table
-from step_time import Step
+from step_time import Step, whole
 from torch.profiler import ProfilerActivity, profile
 from workloads import workload
 
@@ -95,10 +96,15 @@ def main() -> None:
     )
     parser.add_argument("workload")
     parser.add_argument("--without", action="store_true")
-    parser.add_argument("--turns", type=int, default=9, help="of 0.3 s or 5 steps")
+    parser.add_argument(
+        "--turns", type=whole, default=9, help="how many, of 0.3 s or five steps"
+    )
     args = parser.parse_args()
     settings = dict(original=None, backend=None, device="cpu", precision="float32")
-    work = workload(args.workload)
+    try:
+        work = workload(args.workload)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
     keep_memory()
     step = Step(work, argparse.Namespace(**settings))

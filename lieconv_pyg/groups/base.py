@@ -16,7 +16,10 @@ from lieconv_pyg.groups.checks import (
 )
 from lieconv_pyg.groups.ops import Device, matmul, matvec, norm, randn
 
-_DEFINE_PAIRS = {"pairs", "relative_log", "relative", "log", "log_parts", "compose"}
+_PAIRS = {
+    *("pairs", "indexed_pairs", "relative_log", "relative"),
+    *("log", "log_parts", "compose"),
+}
 
 
 class LieGroup(ABC):
@@ -55,7 +58,8 @@ class LieGroup(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A shortcut of the parent's past what the subclass defines anew would be wrong.
-        if "indexed_pairs" not in vars(cls) and vars(cls).keys() & _DEFINE_PAIRS:
+        owner = next(c for c in cls.__mro__ if vars(c).keys() & _PAIRS)
+        if "indexed_pairs" not in vars(owner):
             cls.indexed_pairs = LieGroup.indexed_pairs  # type: ignore[method-assign]
 
     def __init__(self, alpha: float = 0.2) -> None:
@@ -227,8 +231,7 @@ class LieGroup(ABC):
         raise ValueError(f"{self!r} defines no lift of points: {need}")
 
     def origin(self, q: Tensor) -> Tensor:
-        r"""The reference point, of shape :obj:`(*, space_dim)`, of the orbits with
-        labels :obj:`q` of shape :obj:`(*, orbit_dim)`.
+        r"""The reference point :obj:`(*, space_dim)` of orbits :obj:`(*, orbit_dim)`.
 
         Raises:
             ValueError: If the group defines no origin.
@@ -240,8 +243,7 @@ class LieGroup(ABC):
         r"""Checks that points can be lifted.
 
         Raises:
-            ValueError: If the last dimension of :obj:`pos` is not
-                :obj:`space_dim`, or if points lie where the lift is undefined.
+            ValueError: If they are not of :obj:`space_dim`, or have no lift.
         """
         self._points(pos)
 
@@ -264,8 +266,7 @@ class LieGroup(ABC):
         self, num: int, dtype: torch.dtype | None = None, device: Device = None
     ) -> Tensor:
         r"""Fixed, well spread elements, of shape
-        :obj:`(num, matrix_dim, matrix_dim)`, of the stabilizer of the origin. The
-        first is the identity.
+        :obj:`(num, matrix_dim, matrix_dim)`, of it, of which the first is the identity.
         """
         self._needs_no_stabilizer("stabilizer_grid")
         return self.identity(positive(num, "num"), dtype=dtype, device=device)
@@ -339,8 +340,7 @@ class LieGroup(ABC):
                 (default: :obj:`None`)
 
         Returns:
-            torch.Tensor: Of shape :obj:`(*, k)`, or :obj:`None` if no such map is
-            known for the group.
+            torch.Tensor: Of shape :obj:`(*, k)`, or :obj:`None` if none is known.
         """
         return None
 

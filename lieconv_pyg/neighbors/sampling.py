@@ -29,7 +29,7 @@ def sample_neighbors(
         num_targets (int): The number of targets.
         generator (torch.Generator, optional): The source of random numbers.
         key (torch.Tensor, optional): The random keys themselves, :math:`(E,)`,
-            such as :func:`hashed_keys`. (default: drawn)
+            any numbers, such as :func:`hashed_keys`. (default: drawn)
 
     Returns:
         torch.Tensor: The kept edges, sorted indices into :obj:`edge_index`.
@@ -49,7 +49,7 @@ def sample_neighbors(
         )
         key = (random.to(device) * 2**bits).long()
     else:
-        key = key >> (63 - bits)
+        key = key.argsort(stable=True).argsort()  # as small as can be
     # One sort by target and key: of integers, which is many times faster.
     key, order = (target * 2**bits + key).sort(stable=True)
     target = key >> bits

@@ -25,6 +25,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from lieconv_pyg.nn.eager import is_batched, is_forward_mode
 from lieconv_pyg.nn.tiles import Tiles, Tiling, make_tiling
 
 # Numbers that the result of one batched product may have.
@@ -68,16 +69,20 @@ def aggregate(
 
     Returns:
         :math:`(N, M, C)`; zero for targets without edges. Differentiable any number
-        of times in :obj:`x` and :obj:`kernel`.
+        of times in :obj:`x` and :obj:`kernel`, forward and backward. A feature that is
+        not finite may reach all targets of its component, and none of any other.
     """
     dtype = torch.promote_types(x.dtype, kernel.dtype)
     if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
-    if torch.compiler.is_compiling():
+    x, kernel = x.to(dtype), kernel.to(dtype)
+    if torch.compiler.is_compiling() or _is_traced(x):
         tiling = None
+    elif torch.jit.is_tracing() or is_forward_mode():
+        return aggregate_reference(x, kernel, edge_index, size)
     elif tiling is None:
         tiling = make_tiling(edge_index, size)
-    return _Aggregate.apply(x.to(dtype), kernel.to(dtype), edge_index, size, tiling)
+    return _Aggregate.apply(x, kernel, edge_index, size, tiling)
 
 
 def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
@@ -110,9 +115,13 @@ def _edges(kernel: Tensor, tile: Tiles) -> Tensor:
 
 
 def _targets(grad: Tensor, tile: Tiles) -> Tensor:
-    """Rows of the targets of each tile :math:`(B, I M, C)`, any where filled up."""
-    rows = grad.index_select(0, tile.targets.view(-1).clamp(max=grad.size(0) - 1))
-    return rows.view(len(tile.targets), -1, grad.size(2))
+    """Rows of the targets of each tile :math:`(B, I M, C)`, its first where filled
+    up."""
+    index = tile.targets
+    if index.size(1) > 1:
+        index = index.where(index < grad.size(0), index[:, :1])
+    rows = grad.index_select(0, index.view(-1))
+    return rows.view(len(index), -1, grad.size(2))
 
 
 def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
@@ -193,6 +202,16 @@ def _is_traced(x: Tensor) -> bool:
     return type(x) not in (Tensor, torch.nn.Parameter)
 
 
+def _gradients_reference(
+    grad: Tensor, x: Tensor, kernel: Tensor, edge_index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The definition of :func:`_gradients`."""
+    rows = grad.index_select(0, edge_index[1])
+    to_source = (kernel.unsqueeze(2) * rows).sum(1)
+    grad_kernel = (x.index_select(0, edge_index[0]).unsqueeze(1) * rows).sum(2)
+    return torch.zeros_like(x).index_add(0, edge_index[0], to_source), grad_kernel
+
+
 class _Contraction(torch.autograd.Function):
     """One of the two; the operators above know no derivative of their own, since
     those of :meth:`torch.library.custom_op` do not work under :mod:`torch.func`."""
@@ -224,6 +243,8 @@ class _Aggregate(_Contraction):
     ) -> Tensor:
         if tiling is None or _is_traced(x):
             return _sum_op(x, kernel, edge_index, size)
+        if is_batched(x, kernel):
+            return aggregate_reference(x, kernel, edge_index, size)
         return _sum(x, kernel, size, tiling)
 
     @staticmethod
@@ -258,6 +279,8 @@ class _Gradients(_Contraction):
     ) -> tuple[Tensor, Tensor]:
         if tiling is None or _is_traced(x):
             return _gradients_op(grad, x, kernel, edge_index, need_x, need_kernel)
+        if is_batched(grad, x, kernel):
+            return _gradients_reference(grad, x, kernel, edge_index)
         return _gradients(grad, x, kernel, tiling, need_x, need_kernel)
 
     @staticmethod

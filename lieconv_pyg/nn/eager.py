@@ -4,11 +4,24 @@ import torch
 from torch import Tensor
 
 
+def is_batched(*tensors: Tensor) -> bool:
+    """Whether autograd takes many gradients at once (:obj:`is_grads_batched`), which
+    knows no writing into parts of a tensor."""
+    return any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
+
+
+def is_forward_mode() -> bool:
+    """Whether derivatives are taken forward, as by :func:`torch.func.jvp`."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
 def is_plain_cpu(x: Tensor) -> bool:
-    """Whether a tensor is on the CPU, and nobody traces, transforms or casts."""
+    """Whether a tensor is on the CPU, and nobody traces, transforms, casts or
+    differentiates forward."""
     return (
         x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
+        and not is_forward_mode()
     )

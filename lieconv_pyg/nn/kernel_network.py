@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, SiLU
 from torch_geometric.nn import MLP, BatchNorm, Linear
 
-from lieconv_pyg.nn.eager import is_plain_cpu
+from lieconv_pyg.nn.eager import is_batched, is_plain_cpu
 
 _PIECE = 1 << 14  # edges that are worked on together
 _MANY = 1 << 15  # edges from which this is faster than layer by layer
@@ -58,7 +58,8 @@ class KernelNetwork(MLP):
         parameters = [
             p for a, b in layers for p in (a.weight, a.bias, b.weight, b.bias)
         ]
-        out, *moments = _Network.apply(x, layers[0][1].eps, *parameters)
+        eps = tuple(norm.eps for _, norm in layers)
+        out, *moments = _Network.apply(x, eps, *parameters)
         unbias = x.size(0) / (x.size(0) - 1)
         with torch.no_grad():
             for i, (lin, norm) in enumerate(layers):
@@ -72,9 +73,12 @@ class KernelNetwork(MLP):
         return (
             self.training
             and x.size(0) >= _MANY
+            and x.dtype in (torch.float, torch.double)
             and type(self.act) is SiLU
             and len(self.lins) > 1
+            and not any(self.dropout)
             and all(map(_is_plain, self.lins, self.norms))
+            and not any(_has_hooks(m) for m in self.modules() if m is not self)
             and is_plain_cpu(x)
         )
 
@@ -86,18 +90,25 @@ def _is_plain(lin: torch.nn.Module, norm: torch.nn.Module) -> bool:
     module = norm.module
     return (
         type(module) is BatchNorm1d
+        and module.training
         and module.affine
         and module.track_running_stats
         and module.momentum is not None
-        and not any(m._forward_hooks or m._forward_pre_hooks for m in (lin, module))
+        and lin.bias is not None
     )
 
 
-def _reference(x: Tensor, eps: float, parameters: Sequence[Tensor]) -> Tensor:
+def _has_hooks(module: torch.nn.Module) -> bool:
+    names = ("forward_pre", "forward", "backward_pre", "backward")
+    return any(getattr(module, f"_{name}_hooks") for name in names)
+
+
+def _reference(x: Tensor, eps: Sequence[float], parameters: Sequence[Tensor]) -> Tensor:
     """The network in three lines."""
-    for weight, bias, scale, shift in zip(*[iter(parameters)] * 4, strict=True):
+    quadruples = zip(*[iter(parameters)] * 4, strict=True)
+    for (weight, bias, scale, shift), e in zip(quadruples, eps, strict=True):
         z = F.linear(x, weight, bias)
-        x = F.silu(F.batch_norm(z, None, None, scale, shift, True, eps=eps))
+        x = F.silu(F.batch_norm(z, None, None, scale, shift, True, eps=e))
     return x
 
 
@@ -174,25 +185,21 @@ def _layers(
 class _Network(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, eps: float, *parameters: Tensor
+        ctx: Any, x: Tensor, eps: tuple[float, ...], *parameters: Tensor
     ) -> tuple[Tensor, ...]:
         # Batch norm takes a bias away again: it is left out.
         weights = parameters[::4]
         memory = x.new_empty(2, _PIECE * max(map(len, weights)))
-        mean = x.mean(0)
-        centered = x - mean
-        covariance = (centered.t() @ centered) / x.size(0)
-        mean = weights[0] @ mean
-        var = ((weights[0] @ covariance) * weights[0]).sum(1)
-        moments, kept = [mean, var], [mean, (var + eps).sqrt()]
-        for weight in weights[1:]:
+        mean, var = _first_moments(x, weights[0], memory[0])
+        moments, kept = [mean, var], [mean, (var + eps[0]).sqrt()]
+        for weight, e in zip(weights[1:], eps[1:], strict=True):
             before = _layers(x, parameters, kept)[-1]
             z = x.new_empty(x.size(0), weight.size(0))
             for piece in _slices(x):
                 torch.mm(before.out(piece, *memory), weight.t(), out=z[piece])
             mean, var = torch.ops.aten.batch_norm_update_stats(z, None, None, 0.0)
             moments += [mean, var]
-            kept += [z, mean, (var + eps).sqrt()]
+            kept += [z, mean, (var + e).sqrt()]
         last = _layers(x, parameters, kept)[-1]
         out = torch.empty_like(z)
         for piece in _slices(x):
@@ -207,16 +214,30 @@ class _Network(torch.autograd.Function):
         x, *rest = ctx.saved_tensors
         number = (len(rest) + 1) * 4 // 7
         parameters, kept = rest[:number], rest[number:]
-        if torch.is_grad_enabled():  # a derivative of this derivative will be wanted
-            inputs = [x, *parameters]
+        again = torch.is_grad_enabled()  # a derivative of this one will be wanted
+        if again or is_batched(grad):
+            with torch.enable_grad():
+                # Others than the inputs themselves, which may depend on each other.
+                inputs = [t.view_as(t) for t in (x, *parameters)]
+                out = _reference(inputs[0], ctx.eps, inputs[1:])
             wanted = [t for t in inputs if t.requires_grad]
-            out = _reference(x, ctx.eps, parameters)
-            found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+            found = iter(torch.autograd.grad(out, wanted, grad, create_graph=again))
             first, *others = [next(found) if t.requires_grad else None for t in inputs]
             return first, None, *others
         layers = _layers(x, parameters, kept)
         grad_x, grads = _backward(x, layers, grad, ctx.needs_input_grad[0])
         return grad_x, None, *grads
+
+
+def _first_moments(x: Tensor, weight: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over all edges of the first linear map's output."""
+    mean = x.mean(0)
+    total = torch.zeros(len(weight), dtype=torch.double)
+    for piece in _slices(x):
+        centered = x[piece] - mean
+        z = memory[: len(centered) * len(weight)].view(len(centered), -1)
+        total += torch.mm(centered, weight.t(), out=z).square_().sum(0)
+    return weight @ mean, (total / x.size(0)).to(x.dtype)
 
 
 def _backward(

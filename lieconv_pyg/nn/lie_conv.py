@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
@@ -157,6 +158,11 @@ class LieConv(MessagePassing):
     ) -> None:
         if aggr not in ("mean", "add", "sum"):
             raise ValueError(f"'aggr' must be 'mean' or 'add' (got '{aggr}')")
+        if kwargs.get("flow", "source_to_target") != "source_to_target":
+            raise ValueError(
+                "'flow' must be 'source_to_target', which pair coordinates are for: "
+                "flip the rows of 'edge_index' instead"
+            )
         check_group(group)
         if in_channels != -1:
             positive(in_channels, "in_channels")
@@ -248,6 +254,12 @@ class LieConv(MessagePassing):
         if edge_weight is not None:
             edge_weight = edge_weight.to(dtype)
             kernel = kernel * edge_weight.view(-1, 1)
+        share = None
+        if self.aggr == "mean":
+            share = self._share(edge_index[1], edge_weight, num_dst, kernel)
+            if kernel.dtype == torch.half and not self.scale_bias:
+                # Its sums overflow.
+                kernel, share = kernel * share.index_select(0, edge_index[1]), None
 
         if self._is_fused():
             if tiling is None:
@@ -258,9 +270,9 @@ class LieConv(MessagePassing):
             # propagate_type: (x: Tensor, kernel: Tensor)
             out = self.propagate(edge_index, x=x_src, kernel=kernel, size=size)
         out = self.lin(out.flatten(1))
-        if self.aggr != "mean":
+        if share is None:
             return out
-        share = self._share(edge_index[1], edge_weight, num_dst, out)
+        share = share.to(out.dtype)
         if self.lin.bias is None or self.scale_bias:
             return share * out
         return torch.lerp(self.lin.bias.to(out.dtype), out, share)  # but for the bias
@@ -303,22 +315,24 @@ class LieConv(MessagePassing):
 
     @staticmethod
     def _share(
-        index: Tensor, edge_weight: Optional[Tensor], size: int, out: Tensor
+        index: Tensor, edge_weight: Optional[Tensor], size: int, kernel: Tensor
     ) -> Tensor:
         r""":math:`1 / n_i` of each target :math:`(M, 1)`."""
         if edge_weight is None:
-            dtype = torch.promote_types(out.dtype, torch.float)
-            edge_weight = out.new_ones(index.size(0), dtype=dtype)
+            dtype = torch.promote_types(kernel.dtype, torch.float)
+            edge_weight = kernel.new_ones(index.size(0), dtype=dtype)
         total = edge_weight.new_zeros(size).index_add(0, index, edge_weight)
-        return (1 / total.clamp(min=1)).to(out.dtype).view(-1, 1)
+        return (1 / total.clamp(min=1)).to(kernel.dtype).view(-1, 1)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict, *args: Any
     ) -> None:
         """Up to version 1 the kernel channels were the inner ones in the weight."""
-        name = f"{prefix}lin.weight"
+        name, channels = f"{prefix}lin.weight", self.num_kernel_channels
         if local_metadata.get("version") == 1 and name in state_dict:
-            state_dict[name] = kernel_first(state_dict[name], self.num_kernel_channels)
+            weight = state_dict[name]
+            if not is_lazy(weight) and weight.size(-1) % channels == 0:
+                state_dict[name] = kernel_first(weight, channels)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _check(

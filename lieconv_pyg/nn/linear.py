@@ -3,19 +3,22 @@
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import Linear
 
-from lieconv_pyg.nn.eager import is_plain_cpu
+from lieconv_pyg.nn.eager import is_batched, is_plain_cpu
 
 _MANY_ROWS = 256
 _MANY_WEIGHTS = 1 << 18
 
 
 def has_onednn() -> bool:
-    """Whether torch was built with it."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_linear_pointwise"
+    """Whether torch was built with it, and may use it."""
+    return (
+        torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 
 
@@ -26,6 +29,8 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, bias: Optional[Tensor]) -> Tensor:
+        if is_batched(a, b):
+            return F.linear(a, b, bias)
         return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
     @staticmethod

@@ -91,7 +91,7 @@ def make_tiling(
 def lifted_tiling(edge_index: Tensor, source: Lifted, target: Lifted) -> Tiling | None:
     """The tiling of a graph over lifted points; none while it is traced, since its
     shapes depend on the graph."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return None
     components = source.component, target.component
     return make_tiling(edge_index, target.batch.size(0), *components)
@@ -123,6 +123,10 @@ def _target_tiles(edge_index: Tensor, num_dst: int) -> Iterator[Tiles]:
     if bool((target[1:] < target[:-1]).any()):
         order = target.argsort(stable=True)
     degree = torch.bincount(target, minlength=num_dst)
+    if degree.numel() > num_dst:
+        raise IndexError(
+            f"'edge_index' has the target {degree.numel() - 1}, of {num_dst}"
+        )
     start = degree.cumsum(0) - degree
     for width, members in _classes(degree):
         slot = torch.arange(width, device=target.device)
@@ -152,13 +156,17 @@ def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
     component = torch.arange(layout.num_components, device=device)
     component = component.repeat_interleave(pieces)
     first, width = layout.ptr[component], layout.ptr.diff()[component]
+    shapes = (
+        (size, height, members[part])
+        for size, members in _classes(width)
+        for height, part in _classes(rows[component[members]])
+    )
 
     out, found = [], 0
-    for size, members in _classes(width):
+    for size, height, members in shapes:
         at = torch.full_like(component, -1)
         at[members] = torch.arange(members.numel(), device=device)
         mine = (at[tile] >= 0).nonzero().view(-1)
-        height = int(row[mine].max()) + 1
         targets = tile.new_full((members.numel(), height), num_dst)
         targets[at[tile[mine]], row[mine]] = mine
         slot = torch.arange(size, device=device)

@@ -153,8 +153,17 @@ def test_a_subclass_is_not_taken_past_its_own_methods():
         def __init__(self):
             super().__init__(alpha=0.5)
 
+    class Mixin:
+        def relative_log(self, u, v):
+            return 2 * super().relative_log(u, v)
+
+    class Mixed(Mixin, SE3):
+        pass
+
     u = SE3().sample(5, dtype=torch.double)
     q, i = u.new_zeros(5, 0), torch.arange(5)
+    found = Mixed().indexed_pairs(u, q, i, u, q, i.flip(0))
+    assert_close(found, 2 * SE3().relative_log(u, u.flip(0)))
     found = Doubled().indexed_pairs(u, q, i, u, q, i.flip(0))
     assert_close(found, 2 * SE3().relative_log(u, u.flip(0)))
     assert Scaled.indexed_pairs is SE3.indexed_pairs

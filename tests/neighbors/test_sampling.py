@@ -56,6 +56,15 @@ def test_draws_are_uniform_over_the_ball_whatever_its_order():
         assert chisquare(counts).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.long, torch.double])
+def test_keys_of_any_kind(dtype):
+    """The smallest keys of a target win."""
+    edge_index = torch.stack([torch.arange(10), torch.zeros(10, dtype=torch.long)])
+    key = torch.tensor([5, 8, 1, 9, 0, 7, 3, 2, 6, 4]).to(dtype)
+    assert sample_neighbors(edge_index, 3, 1, key=key).tolist() == [2, 4, 7]
+    assert sample_neighbors(edge_index, 3, 1, key=-key).tolist() == [1, 3, 5]
+
+
 def test_seed():
     edge_index = star(*[30] * 10)
     first = sample_neighbors(edge_index, 4, 10, generator(1))

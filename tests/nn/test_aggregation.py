@@ -103,13 +103,37 @@ def test_tiles_waste_little():
     assert len(tiling.tiles) < 40
 
 
+@pytest.mark.parametrize(
+    "sizes", [[(100, 1)] * 200 + [(100, 64)], [(64, 64)] + [(65, 65)] * 20]
+)
+def test_tiles_of_components_waste_little(sizes):
+    _, _, edge_index, src, dst = make_components(sizes, 1.0)
+    tiling = make_tiling(edge_index, len(dst), src, dst)
+    assert sum(t.edges.numel() for t in tiling.tiles) < 1.25 * edge_index.size(1)
+    assert len(tiling.tiles) < 4
+
+
 def test_one_bad_component_spoils_no_other():
-    x, kernel, edge_index, src, dst = make_components([(3, 3), (5, 5), (4, 4)], 1.0)
+    sizes = [(4, 4), (5, 5), (5, 5), (4, 4)]
+    x, kernel, edge_index, src, dst = make_components(sizes, 1.0)
     tiling = make_tiling(edge_index, len(dst), src, dst)
     bad = x.detach().clone()
     bad[src == 1] = float("nan")
     out = aggregate(bad, kernel, edge_index, len(dst), tiling)
     assert torch.equal(out.isnan().any(2).any(1), dst == 1)
+    for component in (1, 3):
+        out = aggregate(x, kernel, edge_index, len(dst), tiling)
+        seed = torch.ones_like(out)
+        seed[(dst == component).nonzero().view(-1)[-1]] = float("nan")
+        grad_x, grad_kernel = torch.autograd.grad(out, (x, kernel), seed)
+        assert torch.equal(grad_x.isnan().any(1), src == component)
+        assert not grad_kernel.isnan().any(1)[src[edge_index[0]] != component].any()
+
+
+def test_targets_that_do_not_exist():
+    x, kernel, edge_index = make_inputs(20, 4)
+    with pytest.raises(IndexError, match="'edge_index' has the target 3, of 3"):
+        aggregate(x, kernel, edge_index, 3)
 
 
 @pytest.mark.parametrize("sort", [True, False])
@@ -156,6 +180,28 @@ def test_third_derivative_and_torch_func():
         for f in (aggregate, aggregate_reference)
     ]
     torch.testing.assert_close(*jacobians)
+
+
+def test_forward_mode_and_batched_gradients():
+    x, kernel, edge_index = make_inputs(10, 3)
+    x, kernel = x.detach(), kernel.detach()
+    found = []
+    for function in (aggregate, aggregate_reference):
+
+        def value(x, f=function):
+            return f(x, kernel + x[edge_index[0], :1], edge_index, 3).pow(3).sum()
+
+        hessian = torch.autograd.functional.hessian
+        found.append(
+            (
+                torch.func.jvp(value, (x,), (x.cos(),))[1],
+                torch.func.hessian(value)(x),
+                hessian(value, x, vectorize=True),
+                hessian(value, x),
+            )
+        )
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(found[0][2], found[0][3])
 
 
 def test_operators_obey_the_rules():

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lieconv_pyg.nn import EGNN, EGNNConv
 from lieconv_pyg.neighbors.layout import example_pairs
+from lieconv_pyg.nn import EGNN, EGNNConv
 
 from .baselines import check_network, molecules, rotation
 

@@ -78,6 +78,50 @@ def test_large_means():
     torch.testing.assert_close(network(x + 1000), network(x), rtol=0.02, atol=0.02)
 
 
+def test_differences_of_far_points():
+    """A network that has learned the difference of two numbers far from 0 is as
+    accurate as torch's own."""
+    network = make((6, 8, 4)).float()
+    with torch.no_grad():
+        weight = network.lins[0].weight
+        weight[:, 3:] = -weight[:, :3]
+    center = 300 * torch.randn(500, 1, 3)
+    x = (center + torch.randn(500, 2, 3)).flatten(1)
+    exact = MLP.forward(copy.deepcopy(network).double(), x.double())
+    other = copy.deepcopy(network)
+    ours = (network(x) - exact).abs().max()
+    assert ours < 3 * (MLP.forward(other, x) - exact).abs().max()
+    torch.testing.assert_close([*network.buffers()], [*other.buffers()])
+
+
+def test_a_network_of_itself():
+    """Second derivatives where the input depends on the parameters."""
+    network = make((3, 8, 3))
+    x = torch.randn(90, 3, dtype=torch.double, requires_grad=True)
+    found = []
+    for f in (network, lambda x: MLP.forward(network, x)):
+        parameters = [*network.parameters()]
+        first = torch.autograd.grad(f(f(x)).sin().sum(), x, create_graph=True)
+        second = torch.autograd.grad(first[0].sin().sum(), parameters)
+        found.append((first, second))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-7)
+
+
+def test_batched_gradients():
+    network, x = make((3, 5, 2)), torch.randn(70, 3, dtype=torch.double)
+    jacobian = torch.autograd.functional.jacobian
+    found = jacobian(lambda x: network(x)[:2], x, vectorize=True)
+    torch.testing.assert_close(found, jacobian(lambda x: network(x)[:2], x))
+
+
+def test_each_layer_has_its_eps():
+    network = make()
+    network.norms[1].module.eps = 1.0
+    x = torch.randn(70, 3, dtype=torch.double)
+    expected = MLP.forward(copy.deepcopy(network), x)
+    torch.testing.assert_close(network(x), expected)
+
+
 def test_keeps_less_than_the_mlp():
     def kept(forward):
         sizes = {}
@@ -95,7 +139,13 @@ def test_keeps_less_than_the_mlp():
     assert kept(network) < 0.4 * kept(lambda x: MLP.forward(network, x))
 
 
-@pytest.mark.parametrize("case", ["eval", "norm", "act", "hook", "autocast", "single"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("eval", "frozen", "norm", "act", "hook", "act_hook", "autocast", "single"),
+        *("dropout", "bfloat16", "momentum", "statistics", "forward_mode"),
+    ],
+)
 def test_other_cases_are_left_to_the_mlp(case, monkeypatch):
     calls = count(monkeypatch)
     norm = None if case == "norm" else "batch_norm"
@@ -105,10 +155,26 @@ def test_other_cases_are_left_to_the_mlp(case, monkeypatch):
         network.eval()
     elif case == "hook":
         network.lins[1].register_forward_hook(lambda *_: None)
+    elif case == "act_hook":
+        network.act.register_full_backward_hook(lambda *_: None)
     elif case == "single":
         network = KernelNetwork([3, 4], "silu", norm="batch_norm")
+    elif case == "dropout":
+        network = KernelNetwork([3, 5, 4], "silu", norm="batch_norm", dropout=0.5)
+    elif case == "bfloat16":
+        network, x = network.bfloat16(), x.bfloat16()
+    elif case == "frozen":
+        network.norms[1].eval()
+    elif case == "momentum":
+        network.norms[1].module.momentum = None
+    elif case == "statistics":
+        network.norms[1].module.track_running_stats = False
     with torch.autocast("cpu", torch.bfloat16, enabled=case == "autocast"):
-        out = network(x)
+        if case == "forward_mode":
+            with torch.autograd.forward_ad.dual_level():
+                out = network(torch.autograd.forward_ad.make_dual(x, x)).detach()
+        else:
+            out = network(x)
     assert out.isfinite().all() and not calls
 
 

@@ -269,6 +269,17 @@ def test_autocast():
     torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
 
 
+def test_means_of_halves_do_not_overflow():
+    conv, x, lifted, graph = make(T(3), dtype=torch.float, norm=None)
+    conv.kernel.lins[-1].bias.data += 30
+    many = graph.edge_index.repeat(1, 100)
+    with torch.autocast("cpu", torch.half):
+        out = conv(50 * x, lifted, many)
+    torch.testing.assert_close(
+        out.float(), conv(50 * x, lifted, many), rtol=0.02, atol=5
+    )
+
+
 def test_lazy_and_resolvers():
     group = SO2()
     x, pos, batch = make_points(group, dtype=torch.float)
@@ -320,6 +331,7 @@ def test_bad_input(change, error, match):
     "kwargs,error,match",
     [
         (dict(aggr="max"), ValueError, "aggr"),
+        (dict(flow="target_to_source"), ValueError, "flip the rows of 'edge_index'"),
         (dict(group="SE3"), TypeError, "LieGroup"),
         (dict(num_kernel_channels=0), ValueError, "num_kernel_channels"),
         (dict(in_channels=0), ValueError, "in_channels"),
@@ -349,6 +361,12 @@ def test_state_dicts_with_the_kernel_channels_inside():
     torch.testing.assert_close(other(x, lifted, graph.edge_index), expected)
     other.load_state_dict(dict(conv.state_dict()))  # of no version
     torch.testing.assert_close(other(x, lifted, graph.edge_index), expected)
+    lazy = LieConv(-1, 4, T(3)).state_dict()
+    lazy._metadata[""]["version"] = 1
+    LieConv(-1, 4, T(3)).load_state_dict(lazy)
+    old["lin.weight"] = old["lin.weight"][:, 1:]
+    with pytest.raises(RuntimeError, match=r"size mismatch for lin\.weight"):
+        other.load_state_dict(old)
 
 
 def test_tiling_of_another_graph():
@@ -367,3 +385,7 @@ def test_hooks_and_explainers_see_the_messages():
     assert seen[0].shape == (graph.edge_index.size(1), x.size(1))
     handle.remove()
     assert conv(x, lifted, graph.edge_index) is not None and len(seen) == 1
+    conv.explain = True
+    conv.explain_message = lambda inputs, *args: seen.append(args) or inputs
+    conv(x, lifted, graph.edge_index)
+    assert len(seen) == 2
