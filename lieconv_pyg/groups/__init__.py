@@ -6,6 +6,7 @@ from lieconv_pyg.groups.planar import SO2, Rx, RxSO2
 from lieconv_pyg.groups.resolver import group_resolver
 from lieconv_pyg.groups.se2 import SE2
 from lieconv_pyg.groups.se3 import SE3
+from lieconv_pyg.groups.smooth import SmoothSO
 from lieconv_pyg.groups.so3 import SO3
 from lieconv_pyg.groups.squeeze import SQ, RxSQ
 from lieconv_pyg.groups.subgroup import Subgroup
@@ -23,6 +24,7 @@ __all__ = [
     "Rx",
     "RxSO2",
     "RxSQ",
+    "SmoothSO",
     "Subgroup",
     "T",
     "Trivial",

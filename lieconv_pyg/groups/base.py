@@ -240,10 +240,8 @@ class LieGroup(ABC):
         raise ValueError(f"{self!r} defines no origin of its orbits: {need}")
 
     def check_points(self, pos: Tensor) -> None:
-        r"""Checks that points can be lifted.
-
-        Raises:
-            ValueError: If they are not of :obj:`space_dim`, or have no lift.
+        r"""Raises a :class:`ValueError` for points that are not of :obj:`space_dim`,
+        or have no lift.
         """
         self._points(pos)
 
@@ -273,6 +271,11 @@ class LieGroup(ABC):
 
     # Pairs ----------------------------------------------------------------------
 
+    @property
+    def pair_dim(self) -> int:
+        r"""The number :math:`\dim G + 2 \dim q` of entries of :meth:`pairs`."""
+        return self.dim + 2 * self.orbit_dim
+
     def pairs(self, u_i: Tensor, q_i: Tensor, v_j: Tensor, q_j: Tensor) -> Tensor:
         r"""The invariants :math:`a_{ij} = [\log(v_j^{-1} u_i), q_i, q_j]` of pairs
         of lifted points.
@@ -284,8 +287,7 @@ class LieGroup(ABC):
             q_j (torch.Tensor): Their orbit labels.
 
         Returns:
-            torch.Tensor: Of shape :obj:`(*, dim + 2 * orbit_dim)`, where :obj:`*`
-            is the broadcast leading shape.
+            torch.Tensor: Of shape :obj:`(*, pair_dim)`; leading shapes broadcast.
         """
         a = self.relative_log(u_i, v_j)
         if self.orbit_dim == 0:
@@ -305,10 +307,9 @@ class LieGroup(ABC):
         r"""The three parts :math:`\log(v_j^{-1} u_i)`, :math:`q_i` and :math:`q_j` of
         :meth:`pairs`.
         """
-        size = self.dim + 2 * self.orbit_dim
-        if pairs.dim() == 0 or pairs.shape[-1] != size:
+        if pairs.dim() == 0 or pairs.shape[-1] != self.pair_dim:
             raise ValueError(
-                f"`pairs` must have {size} entries in its last dimension for "
+                f"`pairs` must have {self.pair_dim} entries in its last dimension for "
                 f"{self!r}, got shape {tuple(pairs.shape)}"
             )
         a, q_i, q_j = pairs.split([self.dim, self.orbit_dim, self.orbit_dim], dim=-1)
@@ -321,7 +322,7 @@ class LieGroup(ABC):
             d_{ij} = \alpha \| \log(v_j^{-1} u_i) \| + (1 - \alpha) \| q_i - q_j \|,
 
         or the group's own variant of it, from :meth:`pairs` of shape
-        :obj:`(*, dim + 2 * orbit_dim)`. Its gradient at coincident pairs is 0.
+        :obj:`(*, pair_dim)`. Its gradient at coincident pairs is 0.
         """
         a, q_i, q_j = self.split_pairs(pairs)
         return self.alpha * norm(a) + (1 - self.alpha) * norm(q_i - q_j)
@@ -335,9 +336,8 @@ class LieGroup(ABC):
         Args:
             u (torch.Tensor): Elements :obj:`(*, matrix_dim, matrix_dim)`.
             q (torch.Tensor): Orbit labels :obj:`(*, orbit_dim)`.
-            radius (float or torch.Tensor, optional): If given, the bound needs to
-                hold only for pairs with :math:`d_{ij}` up to this distance.
-                (default: :obj:`None`)
+            radius (float or torch.Tensor, optional): If given, the bound needs to hold
+                only for pairs up to this distance. (default: :obj:`None`)
 
         Returns:
             torch.Tensor: Of shape :obj:`(*, k)`, or :obj:`None` if none is known.

@@ -102,8 +102,7 @@ def _totals(
     r"""Sums over the component of each point: of distances, and of one generic
     function of the pair coordinates. No group element changes either.
     """
-    size = group.dim + 2 * group.orbit_dim
-    weight = torch.cos(torch.arange(1.0, size + 1) ** 2).to(lifted.element)
+    weight = torch.cos(torch.arange(1.0, group.pair_dim + 1) ** 2).to(lifted.element)
     total = lifted.element.new_zeros(lifted.num_points)
     signature = torch.zeros_like(total)
     for pairs in all_pairs(layout, max_pairs):

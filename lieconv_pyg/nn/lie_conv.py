@@ -177,7 +177,7 @@ class LieConv(MessagePassing):
         if scale_bias:
             self.scale_bias_()
 
-        self.pair_dim = group.dim + 2 * group.orbit_dim
+        self.pair_dim = group.pair_dim
         self.radial_basis = radial_basis
         num_radial = _width(radial_basis)
         self.kernel = KernelNetwork(

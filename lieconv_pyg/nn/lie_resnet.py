@@ -2,7 +2,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Optional, cast
+from typing import Any, Optional, cast
 
 import torch
 from torch import Tensor
@@ -19,25 +19,8 @@ from lieconv_pyg.neighbors.radius import check_points
 from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
 from lieconv_pyg.nn.lift import Lift
-from lieconv_pyg.nn.readout import Attention, pool_lifted, turn_vectors
-from lieconv_pyg.nn.tiles import Tiling, lifted_tiling
-
-
-class Resolution(NamedTuple):
-    """What a block works on: the points, their neighbours, which are kept, and how
-    the edges are laid out (see :mod:`lieconv_pyg.nn.tiles`)."""
-
-    lifted: Lifted
-    graph: Neighborhood
-    keep: Optional[Tensor] = None
-    tiling: Optional[Tiling] = None
-
-
-def _resolution(
-    source: Lifted, target: Lifted, graph: Neighborhood, keep: Optional[Tensor] = None
-) -> Resolution:
-    tiling = lifted_tiling(graph.edge_index, source, target)
-    return Resolution(source, graph, keep, tiling)
+from lieconv_pyg.nn.readout import Attention, pool_lifted, see_vectors, turn_vectors
+from lieconv_pyg.nn.resolution import Resolution, make_resolution
 
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
@@ -107,12 +90,15 @@ class LieResNet(torch.nn.Module):
             action of its group element, the rotation for SE(3). Exact with
             :obj:`lift="frames"`, in the mean over :obj:`"haar"` lifts. Mirror images
             need not have the mirrored vector. (default: :obj:`False`)
+        in_vectors (int, optional): Number :math:`V` of vectors, such as velocities,
+            that are features of each point too: each lifted point sees them in its
+            frame, as :math:`L_u^{-1} v`. (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr` or :obj:`num_kernel_channels`.
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
-          :math:`(N)` *(optional)*
+          :math:`(N)` *(optional)*, vectors :math:`(N, V, d)` *(if there are any)*
         - **output:** :math:`(B, F_{out})`, or :math:`(N, F_{out})` without pooling;
           with vectors :math:`(B, F_{out}, d)` or :math:`(N, F_{out}, d)`
     """
@@ -140,6 +126,7 @@ class LieResNet(torch.nn.Module):
         seed: int = 0,
         backend: Optional[str] = None,
         out_vectors: bool = False,
+        in_vectors: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -155,7 +142,8 @@ class LieResNet(torch.nn.Module):
         self.pool = pool
         self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
         self._check_pool()
-        self.lift = Lift(group, num_lifts, lift, out_vectors)
+        self.in_vectors = in_vectors
+        self.lift = Lift(group, num_lifts, lift, out_vectors or in_vectors > 0)
         search: dict[str, Any] = dict(k=k, envelope=envelope, seed=seed)
         search |= dict(num_neighbors=num_neighbors, backend=backend)
         search |= dict(eval_num_neighbors=eval_num_neighbors)
@@ -164,6 +152,10 @@ class LieResNet(torch.nn.Module):
         basis = copy.deepcopy(radial_basis)
         widths = per_layer("hidden_channels", hidden_channels, num_layers + 1)
         self.lin_in = Linear(in_channels, widths[0])
+        self.lin_vectors = None
+        if in_vectors:
+            size = positive(in_vectors, "in_vectors") * group.space_dim
+            self.lin_vectors = Linear(size, widths[0], bias=False)
         self.blocks = torch.nn.ModuleList(
             BottleneckBlock(
                 *pair, group, radial_basis=basis, act=act, norm=norm, **kwargs
@@ -261,12 +253,12 @@ class LieResNet(torch.nn.Module):
                 out.append(out[-1])
             elif ratio == 1:
                 graph = search(lifted, None, generator)
-                out.append(_resolution(lifted, lifted, graph))
+                out.append(make_resolution(lifted, lifted, graph))
             else:
                 keep = farthest_points(self.group, lifted, ratio)
                 kept = lifted.select(keep)
                 graph = search(lifted, kept, generator)
-                out.append(_resolution(lifted, kept, graph, keep))
+                out.append(make_resolution(lifted, kept, graph, keep))
                 lifted = kept
         return out
 
@@ -278,6 +270,7 @@ class LieResNet(torch.nn.Module):
         *,
         lifted: Optional[Lifted] = None,
         graph: Neighborhood | Sequence[Resolution] | None = None,
+        vectors: Optional[Tensor] = None,
         batch_size: Optional[int] = None,
         generator: Optional[torch.Generator] = None,
     ) -> Tensor:
@@ -290,6 +283,7 @@ class LieResNet(torch.nn.Module):
             lifted: The lifted points, if they are known already.
             graph: Their neighbours, if they are known already, or what
                 :meth:`resolutions` returns.
+            vectors: Vectors :math:`(N, V, d)` of the points, for :obj:`in_vectors`.
             batch_size: Number of examples, if it is known.
             generator: Draws lifts and neighbours in training.
         """
@@ -304,6 +298,9 @@ class LieResNet(torch.nn.Module):
             graph = self._one_graph(lifted, graph)
 
         h = self.lin_in(x).index_select(0, lifted.point)
+        if self.lin_vectors is not None:
+            seen = see_vectors(self.group, lifted, self._check_vectors(vectors, x))
+            h = h + self.lin_vectors(seen)
         last = lifted
         for block, (source, neighbors, keep, tiling) in zip(
             self.blocks, graph, strict=True
@@ -347,6 +344,13 @@ class LieResNet(torch.nn.Module):
                 f"number of examples in 'batch' (got {batch_size})"
             )
 
+    def _check_vectors(self, vectors: Optional[Tensor], x: Tensor) -> Tensor:
+        shape = (x.size(0), self.in_vectors, self.group.space_dim)
+        if vectors is None or vectors.shape != shape:
+            found = None if vectors is None else tuple(vectors.shape)
+            raise ValueError(f"'vectors' must be of shape {shape} (got {found})")
+        return vectors
+
     def _one_graph(self, lifted: Lifted, graph: Neighborhood) -> list[Resolution]:
         """A graph that was given, for every block."""
         search = cast(GroupNeighborhood, self.neighborhoods[0])
@@ -360,7 +364,7 @@ class LieResNet(torch.nn.Module):
                 "'graph' has no 'edge_weight' and the model has an envelope: build the "
                 "graph with the same envelope"
             )
-        return [_resolution(lifted, lifted, graph)] * self.num_layers
+        return [make_resolution(lifted, lifted, graph)] * self.num_layers
 
     def _read_out(
         self,

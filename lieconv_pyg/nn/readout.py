@@ -1,4 +1,4 @@
-"""From features of lifted points to outputs of points or examples."""
+"""Between features of lifted points and what points or examples have."""
 
 from typing import Optional
 
@@ -43,6 +43,15 @@ def turn_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:
     vectors = v.unflatten(1, (-1, group.space_dim))
     u = lifted.element.to(torch.promote_types(v.dtype, torch.float))
     return group.act_on_vectors(u.unsqueeze(1), vectors).flatten(1)
+
+
+def see_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:
+    r"""The vectors :math:`L_u^{-1} v` in the frames of lifted points, :math:`(M, F d)`,
+    of vectors :math:`(N, F, d)` in space at the points.
+    """
+    u = lifted.element.to(torch.promote_types(v.dtype, torch.float))
+    vectors = v.index_select(0, lifted.point)
+    return group.act_on_vectors(group.inverse(u).unsqueeze(1), vectors).flatten(1)
 
 
 def pool_lifted(
