@@ -76,7 +76,9 @@ def test_links_between_pages_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("package", ["groups", "lifting", "neighbors", "nn"])
+@pytest.mark.parametrize(
+    "package", ["groups", "lifting", "neighbors", "nn", "dynamics"]
+)
 def test_reference_has_every_public_name(package):
     text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
     for name in importlib.import_module(f"lieconv_pyg.{package}").__all__:

@@ -92,7 +92,8 @@ class LieResNet(torch.nn.Module):
             need not have the mirrored vector. (default: :obj:`False`)
         in_vectors (int, optional): Number :math:`V` of vectors, such as velocities,
             that are features of each point too: each lifted point sees them in its
-            frame, as :math:`L_u^{-1} v`. (default: :obj:`0`)
+            frame, as :math:`L_u^{-1} v`. With :obj:`lift="frames"` equivariance is
+            exact for points without symmetries. (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr` or :obj:`num_kernel_channels`.
 

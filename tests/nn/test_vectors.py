@@ -361,3 +361,27 @@ def test_nearly_linear_molecules(name):
         sizes.append((model(z, bent) - straight).norm() / bend)
     # Nothing jumps where a molecule is no longer straight: there is a derivative.
     assert max(sizes) < 5
+
+
+@pytest.mark.parametrize("group", [SE2(), SO3(), SE3(), SO2(), T(3)], ids=str)
+def test_vectors_as_features(group):
+    """Turned with the points, they give the same numbers and turned vectors."""
+    frames = group in (SE2(), SO3(), SE3())
+    kwargs = {"lift": "frames"} if frames else {}
+    model = make(group, in_vectors=2, pool=None, **kwargs)
+    x, pos, batch = make_points(group)
+    vectors = torch.randn(len(x), 2, group.space_dim, dtype=pos.dtype)
+    turn = group.sample(dtype=pos.dtype)
+    out = model(x, pos, batch, vectors=vectors)
+    moved = model(
+        *(x, group.act(turn, pos), batch), vectors=group.act_on_vectors(turn, vectors)
+    )
+    expected = group.act_on_vectors(turn, out)
+    some = torch.bincount(batch)[batch] > 3  # frames are those of the points alone
+    torch.testing.assert_close(moved[some], expected[some], rtol=0, atol=1e-10)
+    other = model(x, pos, batch, vectors=vectors.flip(1))
+    assert (other - out).abs().max() > 1e-4
+    with pytest.raises(ValueError, match=r"'vectors' must be of shape .*got None"):
+        model(x, pos, batch)
+    with pytest.raises(ValueError, match=r"'vectors' must be of shape"):
+        model(x, pos, batch, vectors=vectors[:, :1])

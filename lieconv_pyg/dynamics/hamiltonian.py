@@ -1,0 +1,210 @@
+"""Dynamics of particles: time derivatives of a state, from a Hamiltonian or not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+
+class Dynamics(torch.nn.Module, ABC):
+    r"""Gives the time derivative of the state of particles, true or learned.
+
+    A state is the positions :math:`q` and momenta :math:`p` of the particles of all
+    systems of a batch, one after the other, of any number each. What does not change in
+    time is :math:`x`, the parameters of each particle, of which the first is its mass.
+
+    Shapes:
+        - **input:** parameters :math:`(N, F)`, positions :math:`(N, d)`, momenta
+          :math:`(N, d)`, batch vector :math:`(N)` *(optional)*
+        - **output:** :math:`\dot q` and :math:`\dot p`, both :math:`(N, d)`
+    """
+
+    #: Dimension :math:`d` of space.
+    space_dim: int
+    #: Number :math:`F` of parameters of a particle.
+    num_params: int
+    #: Number of particles of every system, where it is fixed.
+    num_particles: int | None = None
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        momentum: Tensor,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        r"""The derivative of a state.
+
+        Args:
+            x: Parameters :math:`(N, F)` of the particles.
+            pos: Positions :math:`(N, d)`.
+            momentum: Momenta :math:`(N, d)`.
+            batch: The system of each particle :math:`(N)`, non-decreasing.
+            batch_size: Number of systems, if it is known.
+        """
+        if batch is None:
+            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        if batch_size is None:
+            batch_size = int(batch[-1]) + 1
+        return self.derivative(x, pos, momentum, batch, batch_size)
+
+    @abstractmethod
+    def derivative(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` returns."""
+
+    def check(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor | None = None
+    ) -> Tensor:
+        r"""Checks a state.
+
+        Returns:
+            torch.Tensor: The batch vector.
+
+        Raises:
+            TypeError: If an argument is not a tensor of floating-point numbers.
+            ValueError: If shapes do not fit each other or what this was built for, if
+                numbers are not finite, or if masses are not positive.
+        """
+        for name, value, width, wanted in (
+            ("x", x, self.num_params, "parameters"),
+            ("pos", pos, self.space_dim, "coordinates"),
+            ("momentum", momentum, self.space_dim, "coordinates"),
+        ):
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                raise TypeError(f"'{name}' must be a floating-point tensor")
+            if value.dim() != 2 or value.size(1) != width:
+                raise ValueError(
+                    f"'{name}' must be of shape (particles, {width}): {self} was built "
+                    f"for {width} {wanted} of each particle "
+                    f"(got {tuple(value.shape)})"
+                )
+            if value.size(0) == 0 or value.size(0) != x.size(0):
+                raise ValueError(
+                    f"'x', 'pos' and 'momentum' must have one row for each particle "
+                    f"(got {x.size(0)}, {pos.size(0)} and {momentum.size(0)})"
+                )
+            bad = int((~value.isfinite()).any(1).sum())
+            if bad:
+                raise ValueError(
+                    f"'{name}' has NaN or infinite numbers in {bad} of "
+                    f"{value.size(0)} particles"
+                )
+        lightest = float(x[:, 0].min())
+        if not lightest > 0:
+            raise ValueError(
+                f"masses, the first column of 'x', must be positive (got {lightest:g})"
+            )
+        if batch is None:
+            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        if batch.shape != (pos.size(0),) or bool((batch[1:] < batch[:-1]).any()):
+            raise ValueError(
+                f"'batch' must be the system of each of {pos.size(0)} particles, "
+                f"non-decreasing"
+            )
+        count = torch.bincount(batch)
+        if self.num_particles and bool((count != self.num_particles).any()):
+            raise ValueError(
+                f"{self} was built for systems of {self.num_particles} particles (got "
+                f"{sorted(set(count.tolist()))})"
+            )
+        return batch
+
+
+class HamiltonianDynamics(Dynamics):
+    r"""The dynamics of a Hamiltonian :math:`H`,
+
+    .. math::
+        \dot q = \frac{\partial H}{\partial p}, \qquad
+        \dot p = -\frac{\partial H}{\partial q},
+
+    differentiable in its turn where gradients are enabled. A subclass gives
+    :meth:`hamiltonian`.
+    """
+
+    @abstractmethod
+    def hamiltonian(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        r"""The energy of each system, :math:`(B)`; the arguments are those of
+        :meth:`forward`."""
+
+    def _is_differentiated(self, *state: Tensor) -> bool:
+        """Whether derivatives of a state may be differentiated in their turn."""
+        return torch.is_grad_enabled() and any(
+            value.requires_grad for value in (*state, *self.parameters())
+        )
+
+    def derivative(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        create_graph = self._is_differentiated(x, pos, momentum)
+        with torch.enable_grad():
+            q, p = _variable(pos, create_graph), _variable(momentum, create_graph)
+            energy = self.hamiltonian(x, q, p, batch, batch_size).sum()
+            dq, dp = torch.autograd.grad(energy, (q, p), create_graph=create_graph)
+        return dp, -dq
+
+
+class SeparableDynamics(HamiltonianDynamics):
+    r"""The dynamics of a Hamiltonian with the kinetic energy of classical mechanics,
+
+    .. math::
+        H(q, p) = \sum_i \frac{\| p_i \|^2}{2 m_i} + V(q),
+
+    which a symplectic integrator may be used for. A subclass gives :meth:`potential`,
+    and :meth:`force` if it has a closed form.
+    """
+
+    @abstractmethod
+    def potential(
+        self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        r"""The potential energy :math:`V` of each system, :math:`(B)`."""
+
+    def force(self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+        r"""The force :math:`-\partial V / \partial q` on each particle,
+        :math:`(N, d)`."""
+        create_graph = self._is_differentiated(x, pos)
+        with torch.enable_grad():
+            q = _variable(pos, create_graph)
+            energy = self.potential(x, q, batch, batch_size).sum()
+            (gradient,) = torch.autograd.grad(
+                energy, q, create_graph=create_graph, materialize_grads=True
+            )
+        return -gradient
+
+    def velocity(self, x: Tensor, momentum: Tensor) -> Tensor:
+        r"""The velocity :math:`p / m` of each particle, :math:`(N, d)`."""
+        return momentum / x[:, :1]
+
+    def kinetic_energy(
+        self, x: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        r"""The kinetic energy of each system, :math:`(B)`."""
+        energy = (momentum.square() / (2 * x[:, :1])).sum(1)
+        return scatter(energy, batch, 0, batch_size, "sum")
+
+    def hamiltonian(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        kinetic = self.kinetic_energy(x, momentum, batch, batch_size)
+        return kinetic + self.potential(x, pos, batch, batch_size)
+
+    def derivative(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        force = self.force(x, pos, batch, batch_size)
+        return self.velocity(x, momentum), force
+
+
+def _variable(value: Tensor, create_graph: bool) -> Tensor:
+    """A tensor to differentiate in: itself where its own gradient is wanted."""
+    if create_graph and value.requires_grad:
+        return value
+    return value.detach().requires_grad_()

@@ -1,0 +1,234 @@
+"""LieResNet for dynamics."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from lieconv_pyg.dynamics.hamiltonian import Dynamics, SeparableDynamics
+from lieconv_pyg.dynamics.particle_frames import particle_frames
+from lieconv_pyg.groups import SE2, SE3, SO2, SO3, LieGroup, SmoothSO
+from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.resolver import check_group
+from lieconv_pyg.lifting import lift
+from lieconv_pyg.nn import LieResNet
+
+
+def centered(pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+    """Positions less the mean of their system."""
+    return pos - scatter(pos, batch, 0, batch_size, "mean")[batch]
+
+
+def _envelope(settings: dict[str, Any]) -> Any:
+    """By default neighbourhoods end smoothly, where they do."""
+    ends = settings.get("radius") is not None or settings.get("fill", 1.0) != 1.0
+    return settings.pop("envelope", True if ends else None)
+
+
+def _refuse(settings: dict[str, Any]) -> None:
+    for name in ("num_neighbors", "eval_num_neighbors", "ratio", "k"):
+        if settings.get(name) is not None:
+            raise ValueError(
+                f"'{name}' is not for dynamics: an energy must be a smooth function of "
+                "all particles. Take 'fill' or 'radius', where there are too many"
+            )
+
+
+class HLieResNet(SeparableDynamics):
+    r"""Hamiltonian LieResNet of `"Generalizing Convolutional Neural Networks for
+    Equivariance to Lie Groups on Arbitrary Continuous Data"
+    <https://arxiv.org/abs/2002.12880>`_ (Section 6.3):
+
+    .. math::
+        H(q, p) = \sum_i \frac{\| p_i \|^2}{2 m_i} + V(q - \bar q)
+
+    with a potential :math:`V` that is a :class:`~lieconv_pyg.nn.LieResNet` on the
+    particles' parameters. Where the group leaves :math:`V` as it is, the momentum of
+    that symmetry is conserved (Noether): the linear momentum for translations, or with
+    :obj:`center`; the angular momentum for rotations.
+
+    The potential is twice differentiable, so that SE(2) and SE(3) can be trained:
+
+    - SO(2) and SO(3) compare pairs by the polynomials in their positions that no
+      rotation changes (:class:`~lieconv_pyg.groups.SmoothSO`), since angles jump where
+      two particles are opposite;
+    - lifts to SE(2) and SE(3) are the same at all times. With :obj:`lift="particles"`
+      the potential is a mean over frames of the particles
+      (:func:`~lieconv_pyg.dynamics.particle_frames`), by which rotations are an exact
+      symmetry, smooth but where all particles in space are on one line; with
+      :obj:`lift="fixed"` they are one as far as :obj:`num_lifts` rotations stand for
+      all: in the plane the rest falls exponentially;
+    - neighbourhoods, where they end, end smoothly.
+
+    Args:
+        group (LieGroup): The group.
+        num_params (int, optional): Parameters of each particle, of which the first is
+            the mass. (default: :obj:`2`)
+        hidden_channels (int, optional): Width. (default: :obj:`384`)
+        num_layers (int, optional): Number of blocks. (default: :obj:`4`)
+        center (bool, optional): Whether the mean of the positions is subtracted.
+            (default: :obj:`True`)
+        lift (str, optional): :obj:`"fixed"`, or :obj:`"particles"` for SE(2) and
+            SE(3). (default: :obj:`"particles"` for these)
+        num_lifts (int, optional): Lifts of each particle to SE(2) or SE(3), in each
+            frame. (default: :obj:`1`)
+        pool (str, optional): :obj:`"mean"` or :obj:`"sum"` over particles.
+            (default: :obj:`"mean"`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
+            such as :obj:`fill` or :obj:`act`.
+
+    Raises:
+        ValueError: If the arguments do not go together.
+    """
+
+    def __init__(
+        self,
+        group: LieGroup,
+        num_params: int = 2,
+        hidden_channels: int = 384,
+        num_layers: int = 4,
+        center: bool = True,
+        lift: Literal["fixed", "particles"] | None = None,
+        num_lifts: int = 1,
+        pool: Literal["mean", "sum"] = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        moves = isinstance(check_group(group), SE2 | SE3)
+        if lift is None:
+            lift = "particles" if moves else "fixed"
+        if lift not in ("fixed", "particles"):
+            raise ValueError(f"'lift' must be 'fixed' or 'particles' (got {lift!r})")
+        if lift == "particles" and not moves:
+            raise ValueError(
+                f"{group} has no frames of particles: leave out 'lift', or take SE2 or "
+                "SE3"
+            )
+        if pool not in ("mean", "sum"):
+            raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
+        _refuse(kwargs)
+        turns = isinstance(group, SO2 | SO3)
+        self.group = SmoothSO(group.space_dim, group.alpha) if turns else group
+        self.space_dim = group.space_dim
+        self.num_params = positive(num_params, "num_params")
+        self.center = center
+        self.lift = lift
+        self.num_lifts = num_lifts
+        kwargs.setdefault("norm", None)
+        self.net = LieResNet(
+            num_params,
+            1,
+            self.group,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            num_lifts=num_lifts,
+            pool=pool,
+            envelope=_envelope(kwargs),
+            **kwargs,
+        )
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        self.net.reset_parameters()
+
+    def calibrate(self, pos: Tensor, batch: Tensor | None = None) -> None:
+        r"""Sets the radii from :obj:`fill`, with some typical systems."""
+        if batch is None:
+            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        if self.center:
+            pos = centered(pos, batch, int(batch[-1]) + 1)
+        self.net.calibrate(pos, batch)
+
+    def potential(
+        self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        if self.center or self.lift == "particles":
+            pos = centered(pos, batch, batch_size)
+        if self.lift == "fixed":
+            return self._energy(x, pos, batch, batch_size)
+        frames = particle_frames(pos, batch, batch_size)
+        num_frames = frames.weight.numel()
+        energy = self._energy(x[frames.point], frames.pos, frames.frame, num_frames)
+        weighted = frames.weight * energy
+        return scatter(weighted, frames.example, 0, batch_size, "sum")
+
+    def _energy(self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+        lifted = lift(self.group, pos, batch, self.num_lifts, fixed=True)
+        return self.net(x, lifted=lifted, batch_size=batch_size).squeeze(1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.group})"
+
+
+class FLieResNet(Dynamics):
+    r"""LieResNet that gives the derivatives of positions and momenta directly: a
+    baseline for :class:`HLieResNet`, which conserves nothing.
+
+    Momenta are features of the particles, and derivatives vectors at them, both seen
+    from the frames of the lifted points, so that the group is a symmetry of the
+    dynamics: exactly, or for SE(2), SE(3) and SO(3) as far as :obj:`num_lifts` fixed
+    rotations stand for all.
+
+    Args:
+        group (LieGroup): The group.
+        num_params (int, optional): Parameters of each particle, of which the first is
+            the mass. (default: :obj:`2`)
+        hidden_channels (int, optional): Width. (default: :obj:`384`)
+        num_layers (int, optional): Number of blocks. (default: :obj:`4`)
+        center (bool, optional): Whether the mean of the positions is subtracted.
+            (default: :obj:`True`)
+        num_lifts (int, optional): Lifts of each particle. (default: :obj:`1`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`.
+    """
+
+    def __init__(
+        self,
+        group: LieGroup,
+        num_params: int = 2,
+        hidden_channels: int = 384,
+        num_layers: int = 4,
+        center: bool = True,
+        num_lifts: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.group = check_group(group)
+        self.space_dim = group.space_dim
+        self.num_params = positive(num_params, "num_params")
+        self.center = center
+        self.num_lifts = num_lifts
+        _refuse(kwargs)
+        kwargs.setdefault("norm", None)
+        self.net = LieResNet(
+            num_params,
+            2,
+            group,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            num_lifts=num_lifts,
+            pool=None,
+            in_vectors=1,
+            out_vectors=True,
+            envelope=_envelope(kwargs),
+            **kwargs,
+        )
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        self.net.reset_parameters()
+
+    def derivative(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        if self.center:
+            pos = centered(pos, batch, batch_size)
+        lifted = lift(self.group, pos, batch, self.num_lifts, fixed=True)
+        vectors = momentum.unsqueeze(1)
+        out = self.net(x, lifted=lifted, vectors=vectors, batch_size=batch_size)
+        return out[:, 0], out[:, 1]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.group})"
