@@ -32,16 +32,21 @@ def test_step_time():
     assert row["ms"] > 0 and row["peak_mb"] > 50 and 0 < row["gemm_share"] < 1
 
 
-def test_the_step_trains():
+@pytest.mark.parametrize("name,size", [("cloud-80", None), ("springs-384", 2)])
+def test_the_step_trains(name, size):
     import argparse
 
     from step_time import Step
     from workloads import workload
 
     args = argparse.Namespace(
-        original=None, backend=None, device="cpu", precision="float32"
+        original=None,
+        backend=None,
+        device="cpu",
+        precision="float32",
+        recompute=size is not None,
     )
-    step = Step(workload("cloud-80"), args)
+    step = Step(workload(name, size), args)
     before = [p.clone() for p in step.optimizer.param_groups[0]["params"]]
     assert step() > 0
     after = step.optimizer.param_groups[0]["params"]

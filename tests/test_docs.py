@@ -82,6 +82,6 @@ def test_links_between_pages_lead_somewhere():
 def test_reference_has_every_public_name(package):
     text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
     for name in importlib.import_module(f"lieconv_pyg.{package}").__all__:
-        assert re.search(rf":: lieconv_pyg\.{package}\.{name}\b|:: {name}(\(\))?\n", text), (
-            name
-        )
+        assert re.search(
+            rf":: lieconv_pyg\.{package}\.{name}\b|:: {name}(\(\))?\n", text
+        ), name

@@ -30,6 +30,7 @@ SETTING = {
     "precision": "float32",
     "threads": None,
     "keep_memory": False,
+    "recompute": False,
     "backend": None,
 }
 

@@ -7,13 +7,15 @@ part of this package.
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import to_dense_batch
-from workloads import Workload
+from torchdiffeq import odeint
+from workloads import SpringsWorkload, Workload
 
 
 def original_network(folder: Path, work: Workload, radius: float) -> torch.nn.Module:
@@ -46,6 +48,55 @@ def original_inputs(x: Tensor, pos: Tensor, batch: Tensor) -> tuple[Tensor, ...]
     """Padded points, features and mask, as its data loaders give them."""
     padded, mask = to_dense_batch(pos, batch)
     return padded, to_dense_batch(x, batch)[0], mask
+
+
+def original_springs_loss(
+    folder: Path, work: SpringsWorkload, device: torch.device
+) -> tuple[torch.nn.Module, Callable[[], Tensor]]:
+    """The potential of the original HLieResNet, and the squared error of its rollout.
+
+    Its module of dynamics needs packages that have nothing to do with it: what it does
+    with the network is done here in the same way.
+
+    Raises:
+        ImportError: if the folder is not a clone of the original code.
+    """
+    code, groups = _load(folder, "lieConv"), _load(folder, "lieGroups")
+    network = code.LieResNet(
+        *(2, 1),
+        num_outputs=1,
+        k=work.hidden_channels,
+        nbhd=100,
+        num_layers=work.num_layers,
+        bn=False,
+        mean=True,
+        xyz_dim=2,
+        group=groups.T(2),
+        fill=1.0,
+        cache=True,
+    ).to(device)
+    x, state, _, times, targets = (value.to(device) for value in work.data())
+    size = work.batch_size
+    params = x.view(size, -1, 2)
+    mask = torch.ones(params.shape[:2], dtype=torch.bool, device=device)
+    z0, z = (v.unflatten(-2, (size, -1)) for v in (state, targets))
+
+    def derivative(t: Tensor, z: Tensor) -> Tensor:
+        with torch.enable_grad():
+            z = torch.zeros_like(z, requires_grad=True) + z
+            q, p = z.chunk(2, dim=2)
+            kinetic = (p.square().sum(2) / params[..., 0]).sum(1) / 2
+            potential = network((q - q.mean(1, keepdim=True), params, mask))
+            energy = (kinetic + potential.squeeze(1)).sum()
+            slope = torch.autograd.grad(energy, z, create_graph=True)[0]
+        by_q, by_p = slope.chunk(2, dim=2)
+        return torch.cat([by_p, -by_q], dim=2)
+
+    def loss() -> Tensor:
+        found = odeint(derivative, z0, times, method="rk4")
+        return (found - z).square().mean()
+
+    return network, loss
 
 
 def _load(folder: Path, name: str) -> ModuleType:

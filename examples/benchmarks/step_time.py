@@ -4,7 +4,8 @@
     python examples/benchmarks/step_time.py cloud-4000 --json
     python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
 
-Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, and cloud-N for N points, from 64.
+Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, springs-384, and cloud-N for N points,
+from 64.
 With --json a line for each implementation: median milliseconds of forward, backward
 and Adam; points before lifting, edges; peak memory of the process (on a GPU, of its
 memory); gemm_share, the share of the rate of a large matrix product, measured in the
@@ -19,17 +20,21 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from original import original_inputs, original_network
+from original import (
+    original_inputs,
+    original_network,
+    original_springs_loss,
+)
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
-from workloads import Workload, workload
+from workloads import SpringsWorkload, Workload, workload
 
 from lieconv_pyg.memory import keep_memory
 from lieconv_pyg.nn.linear import has_onednn
@@ -74,6 +79,11 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="call lieconv_pyg.memory.keep_memory in both, as the command lieconv does",
     )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="springs: compute twice what would be kept for the gradient",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--backend", help="of the neighbour search")
@@ -91,27 +101,54 @@ def peak_mb(device: str) -> float:
 class Step:
     """A training step of one implementation on one workload."""
 
-    def __init__(self, work: Workload, args: argparse.Namespace) -> None:
+    def __init__(
+        self, work: Workload | SpringsWorkload, args: argparse.Namespace
+    ) -> None:
         torch.manual_seed(0)
         self.device = torch.device(args.device)
-        x, pos, batch, self.y = (value.to(self.device) for value in work.data())
+        self.autocast = args.precision == "bf16"
+        if isinstance(work, SpringsWorkload):
+            network = self._prepare_springs(work, args)
+        else:
+            network = self._prepare(work, args)
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=1e-3, fused=args.original is None
+        )
+
+    def _prepare_springs(
+        self, work: SpringsWorkload, args: argparse.Namespace
+    ) -> torch.nn.Module:
+        data = [value.to(self.device) for value in work.data()]
+        self.num_nodes = data[0].size(0)
+        self.num_edges = 6 * self.num_nodes
+        if args.original is not None:
+            network, loss = original_springs_loss(args.original, work, self.device)
+            self.loss = self.counted_loss = loss
+            return network
+        network = work.network().to(self.device)
+        self.loss = partial(work.loss, network, *data, recompute=args.recompute)
+        self.counted_loss = partial(work.loss, network, *data)
+        return network
+
+    def _prepare(self, work: Workload, args: argparse.Namespace) -> torch.nn.Module:
+        x, pos, batch, y = (value.to(self.device) for value in work.data())
         network = work.network(args.backend).to(self.device)
         network.calibrate(pos, batch)
         self.num_nodes = pos.size(0)
         lifted = network.lift(pos, batch)
         self.num_edges = network.resolutions(lifted)[0].graph.edge_index.size(1)
-        self.call: Callable[[], torch.Tensor] = lambda: network(
-            x, pos, batch, batch_size=work.batch_size
-        )
+        inputs: tuple[Any, ...] = (x, pos, batch)
+        settings = {"batch_size": work.batch_size}
         if args.original is not None:
             radius = float(network.neighborhoods[0].radius)
             network = original_network(args.original, work, radius).to(self.device)
-            inputs = original_inputs(x, pos, batch)
-            self.call = lambda: network(inputs)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=1e-3, fused=args.original is None
-        )
-        self.autocast = args.precision == "bf16"
+            inputs, settings = (original_inputs(x, pos, batch),), {}
+
+        def loss() -> torch.Tensor:
+            return (network(*inputs, **settings).float() - y).abs().mean()
+
+        self.loss = self.counted_loss = loss
+        return network
 
     def __call__(self) -> float:
         """Makes a step; its milliseconds."""
@@ -119,8 +156,8 @@ class Step:
         self.optimizer.zero_grad()
         context = torch.autocast(self.device.type, torch.bfloat16)
         with context if self.autocast else nullcontext():
-            out = self.call()
-        (out.float() - self.y).abs().mean().backward()
+            loss = self.loss()
+        loss.backward()
         self.optimizer.step()
         return 1000 * (self._now() - start)
 
@@ -138,9 +175,10 @@ class Step:
         return time.perf_counter()
 
     def flops(self) -> int:
-        """Floating-point operations of the matrix products of a step."""
+        """Floating-point operations of the matrix products of a step, without those
+        that are done twice."""
         with FlopCounterMode(display=False) as counter:
-            self()
+            self.counted_loss().backward()
         return counter.get_total_flops()
 
     def gemm_rate(self, size: int = 2048) -> float:
@@ -219,6 +257,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "precision": args.precision,
                 "threads": threads,
                 "keep_memory": args.keep_memory,
+                "recompute": args.recompute,
                 "backend": args.backend,
             }
         )

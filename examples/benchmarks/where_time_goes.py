@@ -100,7 +100,9 @@ def main() -> None:
         "--turns", type=whole, default=9, help="how many, of 0.3 s or five steps"
     )
     args = parser.parse_args()
-    settings = dict(original=None, backend=None, device="cpu", precision="float32")
+    settings = dict(
+        original=None, backend=None, device="cpu", precision="float32", recompute=False
+    )
     try:
         work = workload(args.workload)
     except ValueError as error:

@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch
 
 from lieconv_pyg import LieResNet
-from lieconv_pyg.groups import group_resolver
+from lieconv_pyg.dynamics import HLieResNet, Springs
+from lieconv_pyg.dynamics.integrate import solve
+from lieconv_pyg.groups import T, group_resolver
 
-NAMES = ("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N")
+NAMES = ("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N", "springs-384")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,49 @@ class Workload:
         )
 
 
-def workload(name: str, batch_size: int | None = None) -> Workload:
+@dataclass(frozen=True)
+class SpringsWorkload:
+    """Systems of six particles joined by springs, a rollout of five states by RK4, and
+    its squared error; HLieResNet with T(2), without norms."""
+
+    name: str = "springs-384"
+    hidden_channels: int = 384
+    num_layers: int = 4
+    batch_size: int = 200
+    num_states: int = 5
+
+    def data(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Parameters (N, 2), states (N, 4), batch vector (N), times (T), targets
+        (T, N, 4)."""
+        batch = Batch.from_data_list(Springs().sample(self.batch_size))
+        state = torch.cat([batch.pos, batch.momentum], dim=1).float()
+        times = 0.01 * torch.arange(self.num_states, dtype=torch.double)
+        random = torch.Generator().manual_seed(0)
+        targets = torch.randn(self.num_states, *state.shape, generator=random)
+        return batch.x.float(), state, batch.batch, times, targets
+
+    def network(self) -> HLieResNet:
+        """The network."""
+        return HLieResNet(
+            T(2), hidden_channels=self.hidden_channels, num_layers=self.num_layers
+        )
+
+    def loss(
+        self, network: HLieResNet, *data: Tensor, recompute: bool = False
+    ) -> Tensor:
+        """The squared error of the rollout."""
+        x, state, batch, times, targets = data
+
+        def derivative(t: Tensor, z: Tensor) -> Tensor:
+            found = network(x, *z.chunk(2, dim=1), batch, self.batch_size)
+            return torch.cat(found, dim=1)
+
+        parameters = network.parameters() if recompute else None
+        found = solve(derivative, state, times, recompute=parameters)
+        return (found - targets).square().mean()
+
+
+def workload(name: str, batch_size: int | None = None) -> Workload | SpringsWorkload:
     """The workload of that name, with another number of examples if asked for.
 
     Raises:
@@ -78,6 +123,8 @@ def workload(name: str, batch_size: int | None = None) -> Workload:
             in_channels=3,
             fill=32 / number,
         )
+    elif name == "springs-384":
+        out = SpringsWorkload()
     else:
         raise ValueError(
             f"no workload is called {name!r}: choose from {', '.join(NAMES)}, with a "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch_geometric.utils import scatter
 
 from lieconv_pyg.dynamics.hamiltonian import Dynamics, SeparableDynamics
@@ -125,9 +126,19 @@ def solve(
     rtol: float = 1e-9,
     atol: float = 1e-9,
     norm: Callable[[Tensor], Tensor] | None = None,
+    recompute: Iterable[Tensor] | None = None,
 ) -> Tensor:
-    r"""States :math:`(T, N, 2 d)` at the times, by torchdiffeq, differentiable."""
+    r"""States :math:`(T, N, 2 d)` at the times, by torchdiffeq, differentiable; where
+    the parameters of the derivative are given as :obj:`recompute`, it is computed once
+    more for the gradient, and what it is made of is not kept."""
     from torchdiffeq import odeint
+
+    function = derivative
+    if recompute is not None:
+        parameters = [p for p in recompute if p.requires_grad]
+
+        def function(t: Tensor, z: Tensor) -> Tensor:
+            return _Recomputed.apply(derivative, t, z, *parameters)
 
     options: dict[str, Any] = {}
     if method in ADAPTIVE:
@@ -140,7 +151,7 @@ def solve(
         options = {"grid_constructor": lambda *_: grid}
     try:
         return odeint(
-            derivative,
+            function,
             state,
             times,
             rtol=rtol,
@@ -149,11 +160,41 @@ def solve(
             options=options,
         )
     except AssertionError as error:
+        if method not in ADAPTIVE:
+            raise
         raise RuntimeError(
             f"the steps that a relative tolerance of {rtol:g} asks for vanish ("
             f"{error}): do particles meet? Give the system a softening, or a larger "
             "tolerance"
         ) from error
+
+
+class _Recomputed(torch.autograd.Function):
+    """A derivative of which only state and parameters are kept, once differentiable.
+    (:func:`torch.utils.checkpoint.checkpoint` computes one that is a gradient twice
+    more.)"""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        derivative: Derivative,
+        time: Tensor,
+        state: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
+        ctx.derivative = derivative
+        ctx.save_for_backward(time, state, *parameters)
+        return derivative(time, state)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        time, state, *parameters = ctx.saved_tensors
+        with torch.enable_grad():
+            state = state.detach().requires_grad_()
+            out = ctx.derivative(time, state)
+        inputs = (state, *parameters)
+        return None, None, *torch.autograd.grad(out, inputs, grad, allow_unused=True)
 
 
 def _symplectic(

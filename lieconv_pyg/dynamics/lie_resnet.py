@@ -15,6 +15,7 @@ from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import lift
 from lieconv_pyg.nn import LieResNet
+from lieconv_pyg.nn.swish import Swish
 
 
 def centered(pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
@@ -117,7 +118,7 @@ class HLieResNet(SeparableDynamics):
         self.center = center
         self.lift = lift
         self.num_lifts = num_lifts
-        kwargs.setdefault("norm", None)
+        kwargs = {"norm": None, "act": Swish(), **kwargs}
         self.net = LieResNet(
             num_params,
             1,
@@ -201,7 +202,7 @@ class FLieResNet(Dynamics):
         self.center = center
         self.num_lifts = num_lifts
         _refuse(kwargs)
-        kwargs.setdefault("norm", None)
+        kwargs = {"norm": None, **kwargs}
         self.net = LieResNet(
             num_params,
             2,

@@ -96,6 +96,9 @@ def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
 
 def _sources(x: Tensor, tile: Tiles) -> Tensor:
     """Features of the sources of each tile :math:`(B, J, C)`."""
+    if tile.first_source is not None:
+        rows = x.narrow(0, tile.first_source, tile.sources.numel())
+        return rows.view(*tile.sources.shape, x.size(1))
     rows = x.index_select(0, tile.sources.view(-1))
     return rows.view(*tile.sources.shape, x.size(1))
 
@@ -118,6 +121,9 @@ def _targets(grad: Tensor, tile: Tiles) -> Tensor:
     """Rows of the targets of each tile :math:`(B, I M, C)`, its first where filled
     up."""
     index = tile.targets
+    if tile.first_target is not None:
+        rows = grad.narrow(0, tile.first_target, index.numel())
+        return rows.reshape(len(index), -1, grad.size(2))
     if index.size(1) > 1:
         index = index.where(index < grad.size(0), index[:, :1])
     rows = grad.index_select(0, index.view(-1))
@@ -128,7 +134,12 @@ def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
     """The sums :math:`A_{imc}`."""
     out = x.new_empty(size + 1, kernel.size(1), x.size(1))
     for tile in _pieces(tiling, out[0].numel()):
-        rows = _edges(kernel, tile).transpose(1, 2) @ _sources(x, tile)
+        factors = _edges(kernel, tile).transpose(1, 2), _sources(x, tile)
+        if tile.first_target is not None:
+            rows = out.narrow(0, tile.first_target, tile.targets.numel())
+            torch.bmm(*factors, out=rows.view(len(tile.targets), -1, x.size(1)))
+            continue
+        rows = torch.bmm(*factors)
         out.index_copy_(0, tile.targets.view(-1), rows.view(-1, *out.shape[1:]))
     return out[:size]
 
@@ -149,8 +160,11 @@ def _gradients(
     for tile in _pieces(tiling, channels * x.size(1)):
         rows = _targets(grad, tile)
         if need_x:
-            out = (_edges(kernel, tile) @ rows).view(-1, x.size(1))
-            grad_x.index_add_(0, tile.sources.view(-1), out)
+            out = torch.bmm(_edges(kernel, tile), rows).view(-1, x.size(1))
+            if tile.first_source is not None:
+                grad_x.narrow(0, tile.first_source, len(out)).add_(out)
+            else:
+                grad_x.index_add_(0, tile.sources.view(-1), out)
         if need_kernel:
             out = (_sources(x, tile) @ rows.transpose(1, 2)).view(-1, channels)
             grad_kernel.index_copy_(0, tile.edges.view(-1), out)

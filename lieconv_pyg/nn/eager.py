@@ -19,9 +19,15 @@ def is_plain_cpu(x: Tensor) -> bool:
     """Whether a tensor is on the CPU, and nobody traces, transforms, casts or
     differentiates forward."""
     return (
-        x.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and is_plain(x)
+    )
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether nobody traces, transforms or differentiates forward."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in (Tensor, torch.nn.Parameter)
         and not torch._C._are_functorch_transforms_active()
         and not is_forward_mode()
     )

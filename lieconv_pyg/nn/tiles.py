@@ -35,20 +35,34 @@ class Tiles(NamedTuple):
         - **sources:** :math:`(B, J)`, filled up with any source of the tile
         - **edges:** :math:`(B, J, I)`, the edge of each pair, or the number of edges
           for pairs that are none, which there are unless the tiles are full
+        - **first_target**, **first_source:** where the targets, or sources, are
+          consecutive numbers, the first of them
     """
 
     targets: Tensor
     sources: Tensor
     edges: Tensor
     is_full: bool
+    first_target: int | None = None
+    first_source: int | None = None
 
     def split(self, number: int) -> Iterator["Tiles"]:
         """The same tiles, at most so many together."""
+        if number >= len(self.targets):
+            yield self
+            return
         parts = self.targets, self.sources, self.edges
-        for targets, sources, edges in zip(
-            *(part.split(number) for part in parts), strict=True
+        for count, (targets, sources, edges) in enumerate(
+            zip(*(part.split(number) for part in parts), strict=True)
         ):
-            yield Tiles(targets, sources, edges, self.is_full)
+            first = [
+                None if start is None else start + count * number * part.size(1)
+                for start, part in (
+                    (self.first_target, targets),
+                    (self.first_source, sources),
+                )
+            ]
+            yield Tiles(targets, sources, edges, self.is_full, *first)
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,17 @@ def _target_tiles(edge_index: Tensor, num_dst: int) -> Iterator[Tiles]:
         yield Tiles(members.unsqueeze(1), sources, edges, is_full)
 
 
+def _start(numbers: Tensor, number: int) -> int | None:
+    """The first of consecutive numbers below another; none if they are not."""
+    flat = numbers.view(-1)
+    if flat.numel() == 0:
+        return None
+    first = int(flat[0])
+    last = first + flat.numel()
+    consecutive = torch.equal(flat, torch.arange(first, last, device=flat.device))
+    return first if consecutive and last <= number else None
+
+
 def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
     """Each component a tile, or several of at most :obj:`MAX_TARGETS` targets; none if
     an edge leaves its component or is there twice."""
@@ -178,5 +203,7 @@ def _component_tiles(edge_index: Tensor, layout: Layout) -> list[Tiles] | None:
         here = int((edges < num_edges).sum())
         found += here
         sources = first[members].unsqueeze(1) + slot
-        out.append(Tiles(targets, sources, edges, here == edges.numel()))
+        is_full = here == edges.numel()
+        starts = _start(targets, num_dst), _start(sources, layout.src.numel())
+        out.append(Tiles(targets, sources, edges, is_full, *starts))
     return out if found == num_edges else None

@@ -19,6 +19,7 @@ from lieconv_pyg.dynamics import (
     conservation_report,
     integrate,
 )
+from lieconv_pyg.dynamics.integrate import solve
 from lieconv_pyg.groups import SE2, SE3, SO2, SO3, T, Trivial
 
 from .conftest import make_state, rotation, steep
@@ -267,3 +268,22 @@ def test_wrong_number_of_particles():
     x, q, p, batch = make_state(Springs(num_particles=4))
     with pytest.raises(ValueError, match="built for systems of 6 particles"):
         FC().double()(x, q, p, batch)
+
+
+@pytest.mark.parametrize("name", ["SE2", "OGN"])
+def test_recomputed_derivatives(name):
+    """The same gradients, of what is not kept."""
+    network, (x, q, p, batch) = make(name)
+    times = torch.linspace(0, 0.2, 4, dtype=torch.double)
+    q.requires_grad_()
+
+    def derivative(t, z):
+        return torch.cat(network(x, *z.chunk(2, 1), batch), dim=1)
+
+    found = []
+    for recompute in (None, network.parameters()):
+        out = solve(derivative, torch.cat([q, p], 1), times, recompute=recompute)
+        wanted = [q, *(w for w in network.parameters() if w.requires_grad)]
+        grads = torch.autograd.grad(out.square().sum(), wanted, allow_unused=True)
+        found.append((out, [g for g in grads if g is not None]))
+    torch.testing.assert_close(*found)
