@@ -19,6 +19,7 @@ from lieconv_pyg.dynamics.inverse_distance import Charges, Gravity
 from lieconv_pyg.dynamics.lie_resnet import FLieResNet, HLieResNet
 from lieconv_pyg.dynamics.mlp import FC, HFC
 from lieconv_pyg.dynamics.particle_frames import particle_frames
+from lieconv_pyg.dynamics.rollout import RolloutErrors, rollout, rollout_errors
 from lieconv_pyg.dynamics.springs import Springs
 from lieconv_pyg.dynamics.system import System
 from lieconv_pyg.dynamics.trajectories import Trajectories
@@ -37,6 +38,7 @@ __all__ = [
     "HLieResNet",
     "HamiltonianDynamics",
     "Kept",
+    "RolloutErrors",
     "SeparableDynamics",
     "Springs",
     "System",
@@ -47,4 +49,6 @@ __all__ = [
     "integrate",
     "linear_momentum",
     "particle_frames",
+    "rollout",
+    "rollout_errors",
 ]

@@ -1,7 +1,8 @@
-r"""Training of molecules on Lightning."""
+r"""Training of molecules, and of dynamics, on Lightning."""
 
 from lieconv_pyg.training.datamodule import MoleculeDataModule
 from lieconv_pyg.training.divergence import DivergenceError
+from lieconv_pyg.training.dynamics import DynamicsDataModule, DynamicsModule
 from lieconv_pyg.training.ema import EMA
 from lieconv_pyg.training.module import MoleculeModule
 from lieconv_pyg.training.plots import learning_curve, parity_plot
@@ -15,6 +16,8 @@ from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
 __all__ = [
     "EMA",
     "DivergenceError",
+    "DynamicsDataModule",
+    "DynamicsModule",
     "MoleculeDataModule",
     "MoleculeModule",
     "Predictions",

@@ -17,7 +17,7 @@ from lieconv_pyg.checkpoints import stamp, target_of
 from lieconv_pyg.datasets import Statistics, Target
 from lieconv_pyg.datasets.targets import NUM_ELEMENTS
 from lieconv_pyg.training.divergence import Divergence
-from lieconv_pyg.training.schedule import warmup_cosine_scheduler
+from lieconv_pyg.training.schedule import adam_with_cosine
 
 
 class Output(NamedTuple):
@@ -271,20 +271,7 @@ class MoleculeModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with warm-up and cosine over the whole run."""
-        num_steps = self.trainer.estimated_stepping_batches
-        if num_steps == float("inf"):
-            raise ValueError(
-                "trainer.max_epochs or trainer.max_steps must be set: the learning "
-                "rate falls to 0 at the end of the run"
-            )
-        # One pass over memory; Lightning cannot clip its gradients in mixed precision.
-        fused = "mixed" not in str(self.trainer.precision)
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=fused)
-        scheduler = warmup_cosine_scheduler(optimizer, int(num_steps), self.warmup)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return adam_with_cosine(self, self.lr, self.warmup)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the target and the version of the package, as plain values."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -28,6 +30,30 @@ def warmup_cosine(step: int, num_steps: int, warmup: float = 0.01) -> float:
     first = max(1.0, warmup * num_steps)
     ramp = min(1.0, (step + 1) / first)
     return ramp * 0.5 * (1 + math.cos(math.pi * min(step, num_steps) / num_steps))
+
+
+def adam_with_cosine(module: Any, lr: float, warmup: float) -> dict[str, Any]:
+    r"""Adam with :func:`warmup_cosine` over the whole run of a
+    :class:`~lightning.pytorch.LightningModule`, as its optimizer settings.
+
+    Raises:
+        ValueError: If the run has no end.
+    """
+    trainer = module.trainer
+    num_steps = trainer.estimated_stepping_batches
+    if num_steps == float("inf"):
+        raise ValueError(
+            "trainer.max_epochs or trainer.max_steps must be set: the learning rate "
+            "falls to 0 at the end of the run"
+        )
+    # One pass over memory; Lightning cannot clip its gradients in mixed precision.
+    fused = "mixed" not in str(trainer.precision)
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=fused)
+    scheduler = warmup_cosine_scheduler(optimizer, int(num_steps), warmup)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+    }
 
 
 def warmup_cosine_scheduler(

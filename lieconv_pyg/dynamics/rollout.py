@@ -1,0 +1,133 @@
+"""How far learned dynamics go with the true ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lieconv_pyg.dynamics.conserved import angular_momentum, linear_momentum
+from lieconv_pyg.dynamics.hamiltonian import Dynamics, HamiltonianDynamics
+from lieconv_pyg.dynamics.integrate import Trajectory, integrate
+
+
+class RolloutErrors(NamedTuple):
+    r"""Errors of rollouts over time. Where a rollout has diverged they are NaN.
+
+    Shapes:
+        - **times:** :math:`(T)`, since the beginning of each trajectory
+        - **state:** root mean square of what positions and momenta are off by,
+          :math:`(B, T)`
+        - **energy:** of the true energy along the rollout, its change since the
+          beginning over the largest kinetic energy of the true trajectory,
+          :math:`(B, T)`
+        - **linear:** length of the change of the total linear momentum,
+          :math:`(B, T)`
+        - **angular:** length of the change of the total angular momentum about the
+          origin, :math:`(B, T)`
+        - **diverged_at:** :math:`(B)`, as of
+          :class:`~lieconv_pyg.dynamics.Trajectory`
+    """
+
+    times: Tensor
+    state: Tensor
+    energy: Tensor
+    linear: Tensor
+    angular: Tensor
+    diverged_at: Tensor
+
+
+@torch.no_grad()
+def rollout(
+    dynamics: Dynamics, data: Data, method: str = "rk4", substeps: int = 1
+) -> Trajectory:
+    r"""Follows dynamics from the first states of trajectories, at their times.
+
+    Args:
+        dynamics: A network or a :class:`~lieconv_pyg.dynamics.System`.
+        data: An item of :class:`~lieconv_pyg.dynamics.Trajectories`, or a batch of
+            some with the same steps.
+        method: As for :func:`~lieconv_pyg.dynamics.integrate`.
+        substeps: As there.
+
+    Raises:
+        ValueError: If the trajectories do not have the same steps.
+    """
+    like = next(iter(dynamics.parameters()), data.pos)
+    x, pos, momentum = (
+        value.to(like) for value in (data.x, data.pos[:, 0], data.momentum[:, 0])
+    )
+    times = common_times(data)
+    return integrate(
+        *(dynamics, x, pos, momentum, times, data.batch),
+        method=method,
+        substeps=substeps,
+    )
+
+
+def common_times(data: Data) -> Tensor:
+    r"""Times :math:`(T)` since the beginning, the same for all trajectories.
+
+    Raises:
+        ValueError: If their steps differ.
+    """
+    times = data.t - data.t[:, :1]
+    if bool((times - times[0]).abs().max() > 1e-6 * times[0, -1]):
+        raise ValueError(
+            "the trajectories of a batch must have the same steps (got "
+            f"{[round(float(step), 9) for step in times[:, 1].unique()[:3]]} ...)"
+        )
+    return times[0]
+
+
+@torch.no_grad()
+def rollout_errors(
+    dynamics: Dynamics,
+    system: HamiltonianDynamics,
+    data: Data,
+    method: str = "rk4",
+    substeps: int = 1,
+) -> RolloutErrors:
+    r"""Compares the rollouts of a network with true trajectories.
+
+    Args:
+        dynamics: The network.
+        system: The true system, which has the energy.
+        data: A batch of whole trajectories, as :class:`~lieconv_pyg.dynamics
+            .Trajectories` has them with :obj:`chunk=None`.
+        method: As for :func:`~lieconv_pyg.dynamics.integrate`.
+        substeps: As there.
+    """
+    found = rollout(dynamics, data, method, substeps)
+    q, p = found.pos.to(data.pos), found.momentum.to(data.pos)
+    batch = data.batch
+    if batch is None:
+        batch = torch.zeros(q.size(0), dtype=torch.long, device=q.device)
+    size = int(batch[-1]) + 1
+
+    def mean(value: Tensor) -> Tensor:
+        total = value.new_zeros(size, value.size(1)).index_add(0, batch, value)
+        return total / torch.bincount(batch).unsqueeze(1)
+
+    off = torch.cat([q - data.pos, p - data.momentum], dim=2)
+    energy = torch.stack(
+        [
+            system.hamiltonian(data.x, *state, batch, size)
+            for state in zip(q.unbind(1), p.unbind(1), strict=True)
+        ],
+        dim=1,
+    )
+    kinetic = data.momentum.square().sum(2) / (2 * data.x[:, :1])
+    largest = (mean(kinetic) * torch.bincount(batch).unsqueeze(1)).amax(1, keepdim=True)
+    linear = linear_momentum(p, batch, size)
+    angular = angular_momentum(q, p, batch, size)
+    return RolloutErrors(
+        found.times,
+        mean(off.square().mean(2)).sqrt(),
+        (energy - energy[:, :1]).abs() / largest,
+        (linear - linear[:, :1]).norm(dim=2),
+        (angular - angular[:, :1]).norm(dim=2),
+        found.diverged_at,
+    )

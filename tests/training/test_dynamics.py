@@ -1,0 +1,110 @@
+"""Training of dynamics."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from lieconv_pyg.dynamics import FC, HFC, HLieResNet, Springs
+from lieconv_pyg.groups import SE2, T
+from lieconv_pyg.training import DynamicsDataModule, DynamicsModule, quiet
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("springs"))
+
+
+def data(root, **kwargs):
+    settings = dict(num_systems=(40, 8, 8), num_states=40, batch_size=20, num_chunks=2)
+    return DynamicsDataModule(root=root, **{**settings, **kwargs})
+
+
+def fit(module, data, **kwargs):
+    settings = dict(max_epochs=4, logger=False, enable_checkpointing=False)
+    settings |= dict(enable_progress_bar=False, enable_model_summary=False)
+    settings |= dict(accelerator="cpu", inference_mode=False)
+    with quiet():
+        trainer = Trainer(**{**settings, **kwargs})
+        trainer.fit(module, data)
+        train = float(trainer.callback_metrics["train/loss"])
+        (found,) = trainer.test(module, data, verbose=False)
+    return found["test/loss"], train
+
+
+@pytest.mark.parametrize(
+    "network,lr",
+    [
+        (lambda: FC(hidden_channels=64), 1e-2),
+        (lambda: HFC(hidden_channels=64), 1e-2),
+        (lambda: HLieResNet(T(2), hidden_channels=32, num_layers=2), 1e-2),
+    ],
+)
+def test_learns(network, lr, root):
+    seed_everything(0, verbose=False)
+    _, before = fit(DynamicsModule(network(), lr=1e-9), data(root), max_epochs=1)
+    _, after = fit(DynamicsModule(network(), lr=lr), data(root), max_epochs=25)
+    assert after < 0.8 * before
+
+
+def test_recompute_changes_nothing(root):
+    losses = []
+    for recompute in (False, True):
+        seed_everything(1, verbose=False)
+        network = HLieResNet(T(2), hidden_channels=16, num_layers=1)
+        module = DynamicsModule(network, recompute=recompute)
+        losses.append(fit(module, data(root), max_epochs=2))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_loss_of_the_true_system_is_none(root):
+    part = data(root)
+    batch = next(iter(part.val_dataloader()))
+    module = DynamicsModule(Springs(), substeps=8).double()
+    found = module(batch)
+    true = torch.cat([batch.pos, batch.momentum], dim=2).transpose(0, 1)
+    torch.testing.assert_close(found, true, rtol=0, atol=1e-6)
+    assert found[0].equal(true[0])
+
+
+def test_parts(root):
+    part = data(root)
+    assert len(part.part("train")) == 80 and len(part.part("test")) == 16
+    assert all(b.num_graphs == 20 for b in part.train_dataloader())
+    assert part.part("train") is part.part("train")
+
+
+def test_radii_are_found_before_training(root):
+    network = HLieResNet(SE2(), hidden_channels=16, num_layers=1, fill=0.5)
+    fit(DynamicsModule(network), data(root), max_epochs=1)
+    assert network.net.neighborhoods[0].is_calibrated
+
+
+@pytest.mark.parametrize(
+    "make,match",
+    [
+        (lambda: DynamicsModule(FC(), lr=0), "lr must be positive"),
+        (lambda: DynamicsModule(FC(), warmup=1), "warmup must be in"),
+        (lambda: DynamicsModule(FC(), substeps=0), "substeps must be at least 1"),
+        (lambda: DynamicsDataModule(batch_size=0), "batch_size must be at least 1"),
+        (
+            lambda: DynamicsDataModule(num_systems=(50, 1, 1)),
+            "batch_size 200 is more than the 50 training chunks",
+        ),
+    ],
+)
+def test_bad_arguments(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    "network,match",
+    [
+        (lambda: FC(5), "built for systems of 5 particles"),
+        (lambda: FC(space_dim=3), "built for 3 coordinates"),
+        (lambda: HLieResNet(T(2), num_params=1), "built for 1 parameters"),
+    ],
+)
+def test_networks_that_do_not_fit_the_data(network, match, root):
+    with pytest.raises(ValueError, match=match):
+        fit(DynamicsModule(network()), data(root))
