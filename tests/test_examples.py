@@ -165,3 +165,26 @@ def test_dipole(example, kind):
             np.testing.assert_allclose(
                 one.get_dipole_moment(), other.get_dipole_moment(), atol=1e-6
             )
+
+
+def test_springs(example, tmp_path):
+    out = example(
+        *("springs", "--networks", "HFC", "FC", "--center", 1, 0, "--train", 10),
+        *("--test", 4),
+        *("--epochs", 1, "--rollouts", 2, "--data", tmp_path, "--output", "springs"),
+    )
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ")]
+    assert [row[0][2:] for row in rows[1:]] == [
+        *("HFC", "FC", "HFC, not centred", "FC, not centred")
+    ]
+    keeps = [float(row[5]) < 1e-9 for row in rows[1:]]
+    assert keeps == [True, False, False, False]
+    assert all(float(row[2]) < 10 and row[7] == "0 of 2 |" for row in rows[1:])
+    for name in ("rollouts.png", "trajectories.png", "trajectories.gif", "results.md"):
+        assert Path("springs", name).stat().st_size > 300
+
+
+def test_springs_says_what_is_wrong(example, capsys):
+    with pytest.raises(SystemExit):
+        example("springs", "--networks", "T5")
+    assert "no network is called 'T5': take Trivial, T2" in capsys.readouterr().err

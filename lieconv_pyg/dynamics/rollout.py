@@ -84,23 +84,16 @@ def common_times(data: Data) -> Tensor:
 
 @torch.no_grad()
 def rollout_errors(
-    dynamics: Dynamics,
-    system: HamiltonianDynamics,
-    data: Data,
-    method: str = "rk4",
-    substeps: int = 1,
+    found: Trajectory, system: HamiltonianDynamics, data: Data
 ) -> RolloutErrors:
     r"""Compares the rollouts of a network with true trajectories.
 
     Args:
-        dynamics: The network.
+        found: What :func:`rollout` returns.
         system: The true system, which has the energy.
-        data: A batch of whole trajectories, as :class:`~lieconv_pyg.dynamics
-            .Trajectories` has them with :obj:`chunk=None`.
-        method: As for :func:`~lieconv_pyg.dynamics.integrate`.
-        substeps: As there.
+        data: The true trajectories, as of :class:`~lieconv_pyg.dynamics.Trajectories`
+            with :obj:`chunk=None`.
     """
-    found = rollout(dynamics, data, method, substeps)
     q, p = found.pos.to(data.pos), found.momentum.to(data.pos)
     batch = data.batch
     if batch is None:

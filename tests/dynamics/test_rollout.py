@@ -29,7 +29,8 @@ def data(tmp_path_factory):
 
 
 def test_the_true_system_has_no_errors(data):
-    errors = rollout_errors(Springs(), Springs(), data, method="yoshida4", substeps=10)
+    path = rollout(Springs(), data, method="yoshida4", substeps=10)
+    errors = rollout_errors(path, Springs(), data)
     assert errors.times.shape == (51,) and errors.state.shape == (4, 51)
     for name in ("state", "energy", "linear", "angular"):
         assert getattr(errors, name).max() < 1e-4, name
@@ -39,8 +40,8 @@ def test_the_true_system_has_no_errors(data):
 def test_errors_of_a_network(data):
     """By hand: those of the states, and of what the true system keeps."""
     network = steep(HLieResNet(T(2), hidden_channels=16, num_layers=1))
-    errors = rollout_errors(network, Springs(), data, substeps=2)
     run = rollout(network, data, substeps=2)
+    errors = rollout_errors(run, Springs(), data)
     own = data.batch == 2
     off = torch.stack([run.pos - data.pos, run.momentum - data.momentum])[:, own, 30]
     off = float(off.square().mean().sqrt())
@@ -61,8 +62,9 @@ def test_errors_of_a_network(data):
 def test_in_the_networks_precision(data):
     network = FC(6)
     six = Batch.from_data_list([d for d in data.to_data_list() if len(d.x) == 6])
-    assert rollout(network, six).pos.dtype == torch.float
-    assert rollout_errors(network, Springs(), six).state.dtype == torch.double
+    path = rollout(network, six)
+    assert path.pos.dtype == torch.float
+    assert rollout_errors(path, Springs(), six).state.dtype == torch.double
 
 
 def test_rollouts_that_diverge(data):
@@ -70,7 +72,7 @@ def test_rollouts_that_diverge(data):
     network = steep(HLieResNet(T(2), hidden_channels=16, num_layers=1))
     with torch.no_grad():
         network.net.lin_out.weight *= 1e10
-    errors = rollout_errors(network, Springs(), data)
+    errors = rollout_errors(rollout(network, data), Springs(), data)
     late = errors.times >= errors.diverged_at.unsqueeze(1)
     assert late.any() and errors.state.isnan().equal(late)
 

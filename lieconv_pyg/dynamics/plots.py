@@ -1,0 +1,144 @@
+"""Figures of trajectories and of their errors. They need no display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.dynamics.rollout import RolloutErrors
+
+_PANELS = {
+    "state": "error of the state",
+    "energy": "change of the true energy (relative)",
+    "linear": "change of the linear momentum",
+    "angular": "change of the angular momentum",
+}
+_COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0", "#b8383b", "#5b5b5b", "#c79a00")
+_SMALL = 1e-16  # what is shown of zeros
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure on the Agg canvas, whatever backend is in use elsewhere."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_errors(errors: Mapping[str, RolloutErrors], path: str | os.PathLike) -> None:
+    r"""Plots errors of rollouts over time, a line for each network: the median over the
+    systems that have not diverged.
+
+    Args:
+        errors (mapping): What :func:`~lieconv_pyg.dynamics.rollout_errors` finds, by
+            name.
+        path (path): The PNG file to write.
+    """
+    figure = _figure(9.0, 6.4)
+    panels = figure.subplots(2, 2, sharex=True).flatten()
+    for (name, found), colour in zip(
+        errors.items(), _colours(len(errors)), strict=True
+    ):
+        for panel, key in zip(panels, _PANELS, strict=True):
+            middle = getattr(found, key)[:, 1:].nanmedian(0).values.clamp(min=_SMALL)
+            panel.semilogy(found.times[1:], middle, color=colour, label=name)
+    for panel, title in zip(panels, _PANELS.values(), strict=True):
+        panel.set_title(title, fontsize=10)
+        panel.grid(True, alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[2:]:
+        panel.set_xlabel("time")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
+    )
+    figure.savefig(path)
+
+
+def plot_trajectories(
+    true: Tensor, learned: Mapping[str, Tensor], path: str | os.PathLike
+) -> None:
+    r"""Plots the way of each particle of one system, in the plane of its first two
+    coordinates, a panel for each network, over the true one in grey.
+
+    Args:
+        true (torch.Tensor): Positions :math:`(N, T, d)`.
+        learned (mapping): Those of rollouts, by name.
+        path (path): The PNG file to write.
+    """
+    columns = min(4, len(learned))
+    rows = -(-len(learned) // columns)
+    figure = _figure(0.4 + 2.7 * columns, 0.5 + 2.7 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    low, high = _limits(true)
+    for panel, (name, pos) in zip(panels, learned.items(), strict=False):
+        for particle, colour in enumerate(_colours(len(pos))):
+            way = true[particle].cpu()
+            panel.plot(way[:, 0], way[:, 1], color="0.75", linewidth=2.4)
+            way = pos[particle].cpu()
+            panel.plot(way[:, 0], way[:, 1], color=colour, linewidth=0.9)
+            panel.plot(*true[particle, 0, :2].cpu(), "o", color=colour, markersize=4)
+        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
+        panel.title.set_fontsize(10)
+    for panel in panels[len(learned) :]:
+        panel.set_visible(False)
+    figure.suptitle("learned (colours) and true (grey)", fontsize=10)
+    figure.savefig(path)
+
+
+def animate(
+    true: Tensor,
+    learned: Mapping[str, Tensor],
+    path: str | os.PathLike,
+    every: int = 5,
+) -> None:
+    r"""Writes an animation of one system, a panel for each network, with the true
+    particles as circles.
+
+    Args:
+        true (torch.Tensor): Positions :math:`(N, T, d)`.
+        learned (mapping): Those of rollouts, by name.
+        path (path): The GIF file to write.
+        every (int, optional): Which states are frames. (default: :obj:`5`)
+    """
+    from matplotlib.animation import FuncAnimation, PillowWriter
+
+    figure = _figure(2.6 * len(learned), 2.9)
+    panels = figure.subplots(1, len(learned), squeeze=False)[0]
+    low, high = _limits(true)
+    colours = _colours(true.size(0))
+    moving = []
+    for panel, (name, pos) in zip(panels, learned.items(), strict=True):
+        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        rings = panel.scatter(
+            *true[:, 0, :2].T, s=70, facecolors="none", edgecolors=colours
+        )
+        dots = panel.scatter(*pos[:, 0, :2].T, s=18, c=colours)
+        moving += [(rings, true), (dots, pos)]
+
+    def draw(frame: int) -> list[Any]:
+        for points, way in moving:
+            points.set_offsets(way[:, frame * every, :2].cpu())
+        return [points for points, _ in moving]
+
+    frames = -(-true.size(1) // every)
+    film = FuncAnimation(figure, draw, frames=frames)
+    film.save(os.fspath(path), PillowWriter(fps=20), dpi=70)
+
+
+def _colours(number: int) -> list[str]:
+    return [_COLOURS[i % len(_COLOURS)] for i in range(number)]
+
+
+def _limits(pos: Tensor) -> tuple[float, float]:
+    """A square that holds all points."""
+    margin = 0.1 * float((pos.max() - pos.min()).clamp(min=torch.finfo(pos.dtype).eps))
+    return float(pos.min()) - margin, float(pos.max()) + margin
