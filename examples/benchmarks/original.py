@@ -14,7 +14,6 @@ from types import ModuleType
 import torch
 from torch import Tensor
 from torch_geometric.utils import to_dense_batch
-from torchdiffeq import odeint
 from workloads import SpringsWorkload, Workload
 
 
@@ -61,6 +60,8 @@ def original_springs_loss(
     Raises:
         ImportError: if the folder is not a clone of the original code.
     """
+    from torchdiffeq import odeint
+
     code, groups = _load(folder, "lieConv"), _load(folder, "lieGroups")
     network = code.LieResNet(
         *(2, 1),
