@@ -28,7 +28,7 @@ from lieconv_pyg.datasets import (
 )
 from lieconv_pyg.datasets.units import is_potential
 from lieconv_pyg.training import MoleculeModule
-from lieconv_pyg.training.module import check_species
+from lieconv_pyg.training.molecule_module import check_species
 from lieconv_pyg.training.results import write_csv
 
 

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from lieconv_pyg.dynamics.hamiltonian import Dynamics, HamiltonianDynamics
+from lieconv_pyg.dynamics.hamiltonian import (
+    Dynamics,
+    HamiltonianDynamics,
+    kinetic_energy,
+)
 from lieconv_pyg.dynamics.integrate import integrate
 
 
@@ -65,6 +69,30 @@ def _sum(value: Tensor, batch: Tensor | None, batch_size: int | None = None) -> 
     if batch is None:
         return value.sum(0, keepdim=True)
     return scatter(value, batch, 0, batch_size, "sum")
+
+
+def energy_along(
+    dynamics: HamiltonianDynamics,
+    x: Tensor,
+    pos: Tensor,
+    momentum: Tensor,
+    batch: Tensor,
+    batch_size: int,
+) -> Tensor:
+    """Energies :math:`(B, T)` along trajectories :math:`(N, T, d)`; NaN at states of
+    systems that have diverged."""
+    good = (pos.isfinite() & momentum.isfinite()).all(2, keepdim=True)
+    q = torch.where(good, pos, pos[:, :1])
+    p = torch.where(good, momentum, momentum[:, :1])
+    energy = torch.stack(
+        [
+            dynamics.hamiltonian(x, *state, batch, batch_size)
+            for state in zip(q.unbind(1), p.unbind(1), strict=True)
+        ],
+        dim=1,
+    )
+    bad = _sum((~good).squeeze(2).long(), batch, batch_size) > 0
+    return energy.masked_fill(bad, torch.nan)
 
 
 class Kept(NamedTuple):
@@ -203,18 +231,11 @@ def _drifts(
         for name, c in zip(names, change.unbind(2), strict=True):
             found[name] = c.nan_to_num().max()
     if isinstance(dynamics, HamiltonianDynamics):
-        kinetic = (momentum.square() / (2 * x[:, :1]).unsqueeze(1)).sum(2)
-        scale = _sum(kinetic, batch, size).nan_to_num().amax(1).clamp(min=tiny)
-        start = pos[:, 0], momentum[:, 0]
-        energies = []
-        for q, p in zip(pos.unbind(1), momentum.unbind(1), strict=True):
-            good = (q.isfinite() & p.isfinite()).all(1, keepdim=True)
-            q, p = torch.where(good, q, start[0]), torch.where(good, p, start[1])
-            energies.append(dynamics.hamiltonian(x, q, p, batch, size))
-        energy = torch.stack(energies, dim=1)
-        good = _sum((~pos.isfinite()).any(2).long(), batch, size) == 0
-        change = torch.where(good, (energy - energy[:, :1]).abs(), 0.0)
-        found["energy"] = (change / scale.unsqueeze(1)).max()
+        kinetic = _sum(kinetic_energy(x, momentum), batch, size)
+        scale = kinetic.nan_to_num().amax(1).clamp(min=tiny)
+        energy = energy_along(dynamics, x, pos, momentum, batch, size)
+        change = (energy - energy[:, :1]).abs() / scale.unsqueeze(1)
+        found["energy"] = change.nan_to_num().max()
     return found
 
 

@@ -13,7 +13,6 @@ from lieconv_pyg.dynamics.hamiltonian import (
     HamiltonianDynamics,
     SeparableDynamics,
 )
-from lieconv_pyg.dynamics.lie_resnet import centered
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.neighbors.layout import example_pairs
 
@@ -110,7 +109,41 @@ class GraphNetwork(torch.nn.Module):
         return x, u
 
 
-class OGN(Dynamics):
+class _GraphDynamics(Dynamics):
+    """A graph network with a linear map of what particles, or whole systems, have."""
+
+    #: Whether momenta are inputs.
+    sees_momenta = True
+    #: Whether it gives an energy of each system, and not derivatives of each particle.
+    gives_energy = True
+
+    def __init__(
+        self,
+        space_dim: int = 2,
+        num_params: int = 2,
+        hidden_channels: int = 256,
+        num_layers: int = 1,
+        center: bool = True,
+    ) -> None:
+        super().__init__(space_dim, num_params, center=center)
+        in_channels = (1 + self.sees_momenta) * space_dim + num_params
+        whole = self.gives_energy
+        self.net = GraphNetwork(in_channels, hidden_channels, num_layers, whole)
+        self.lin = Linear(hidden_channels, 1 if whole else 2 * space_dim)
+
+    def _outputs(
+        self, pos: Tensor, *others: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        """Energies :math:`(B)`, or derivatives :math:`(N, 2 d)`."""
+        parts = [self.centered(pos, batch, batch_size), *others]
+        h, u = self.net(torch.cat(parts, dim=1), batch, batch_size)
+        return self.lin(u).squeeze(1) if self.gives_energy else self.lin(h)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(space_dim={self.space_dim})"
+
+
+class OGN(_GraphDynamics):
     r"""The ODE graph network of `"Hamiltonian Graph Networks with ODE Integrators"
     <https://arxiv.org/abs/1909.12790>`_: a graph network that gives the derivatives of
     positions and momenta.
@@ -124,74 +157,35 @@ class OGN(Dynamics):
             (default: :obj:`True`)
     """
 
-    def __init__(
-        self,
-        space_dim: int = 2,
-        num_params: int = 2,
-        hidden_channels: int = 256,
-        num_layers: int = 1,
-        center: bool = True,
-    ) -> None:
-        super().__init__()
-        self.space_dim = positive(space_dim, "space_dim")
-        self.num_params = positive(num_params, "num_params")
-        self.center = center
-        in_channels = 2 * space_dim + num_params
-        self.net = GraphNetwork(in_channels, hidden_channels, num_layers, whole=False)
-        self.lin = Linear(hidden_channels, 2 * space_dim)
+    gives_energy = False
 
     def derivative(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        if self.center:
-            pos = centered(pos, batch, batch_size)
-        h, _ = self.net(torch.cat([pos, momentum, x], dim=1), batch, batch_size)
-        dq, dp = self.lin(h).chunk(2, dim=1)
+        out = self._outputs(pos, momentum, x, batch=batch, batch_size=batch_size)
+        dq, dp = out.chunk(2, dim=1)
         return dq, dp
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(space_dim={self.space_dim})"
 
-
-class HOGN(HamiltonianDynamics):
+class HOGN(_GraphDynamics, HamiltonianDynamics):
     r"""The Hamiltonian ODE graph network of `"Hamiltonian Graph Networks with ODE
     Integrators" <https://arxiv.org/abs/1909.12790>`_: a graph network that gives the
     energy :math:`H(q, p)` of a system. Arguments are those of :class:`OGN`.
     """
 
-    def __init__(
-        self,
-        space_dim: int = 2,
-        num_params: int = 2,
-        hidden_channels: int = 256,
-        num_layers: int = 1,
-        center: bool = True,
-    ) -> None:
-        super().__init__()
-        self.space_dim = positive(space_dim, "space_dim")
-        self.num_params = positive(num_params, "num_params")
-        self.center = center
-        in_channels = 2 * space_dim + num_params
-        self.net = GraphNetwork(in_channels, hidden_channels, num_layers)
-        self.lin = Linear(hidden_channels, 1)
-
     def hamiltonian(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
-        if self.center:
-            pos = centered(pos, batch, batch_size)
-        _, u = self.net(torch.cat([pos, momentum, x], dim=1), batch, batch_size)
-        return self.lin(u).squeeze(1)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(space_dim={self.space_dim})"
+        return self._outputs(pos, momentum, x, batch=batch, batch_size=batch_size)
 
 
-class VOGN(SeparableDynamics):
+class VOGN(_GraphDynamics, SeparableDynamics):
     r"""Kinetic energy plus a potential :math:`V(q)` by a graph network, as
     :class:`HOGN` has for the whole energy. Arguments are those of :class:`OGN`; the
     published width is 512.
     """
+
+    sees_momenta = False
 
     def __init__(
         self,
@@ -201,20 +195,9 @@ class VOGN(SeparableDynamics):
         num_layers: int = 1,
         center: bool = True,
     ) -> None:
-        super().__init__()
-        self.space_dim = positive(space_dim, "space_dim")
-        self.num_params = positive(num_params, "num_params")
-        self.center = center
-        self.net = GraphNetwork(space_dim + num_params, hidden_channels, num_layers)
-        self.lin = Linear(hidden_channels, 1)
+        super().__init__(space_dim, num_params, hidden_channels, num_layers, center)
 
     def potential(
         self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
-        if self.center:
-            pos = centered(pos, batch, batch_size)
-        _, u = self.net(torch.cat([pos, x], dim=1), batch, batch_size)
-        return self.lin(u).squeeze(1)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(space_dim={self.space_dim})"
+        return self._outputs(pos, x, batch=batch, batch_size=batch_size)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from lieconv_pyg.groups.checks import positive
+
 
 class Dynamics(torch.nn.Module, ABC):
     r"""Gives the time derivative of the state of particles, true or learned.
@@ -20,14 +22,31 @@ class Dynamics(torch.nn.Module, ABC):
         - **input:** parameters :math:`(N, F)`, positions :math:`(N, d)`, momenta
           :math:`(N, d)`, batch vector :math:`(N)` *(optional)*
         - **output:** :math:`\dot q` and :math:`\dot p`, both :math:`(N, d)`
+
+    Args:
+        space_dim (int, optional): Dimension :math:`d` of space. (default: :obj:`2`)
+        num_params (int, optional): Number :math:`F` of parameters of a particle.
+            (default: :obj:`2`)
+        num_particles (int, optional): Number of particles of every system, where it is
+            fixed. (default: :obj:`None`)
+        center (bool, optional): Whether the mean of the positions of a system is
+            subtracted before they are used. (default: :obj:`False`)
     """
 
-    #: Dimension :math:`d` of space.
-    space_dim: int
-    #: Number :math:`F` of parameters of a particle.
-    num_params: int
-    #: Number of particles of every system, where it is fixed.
-    num_particles: int | None = None
+    def __init__(
+        self,
+        space_dim: int = 2,
+        num_params: int = 2,
+        num_particles: int | None = None,
+        center: bool = False,
+    ) -> None:
+        super().__init__()
+        self.space_dim = positive(space_dim, "space_dim")
+        self.num_params = positive(num_params, "num_params")
+        if num_particles is not None:
+            positive(num_particles, "num_particles")
+        self.num_particles = num_particles
+        self.center = center
 
     def forward(
         self,
@@ -46,8 +65,7 @@ class Dynamics(torch.nn.Module, ABC):
             batch: The system of each particle :math:`(N)`, non-decreasing.
             batch_size: Number of systems, if it is known.
         """
-        if batch is None:
-            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        batch = one_system(pos) if batch is None else batch
         if batch_size is None:
             batch_size = int(batch[-1]) + 1
         return self.derivative(x, pos, momentum, batch, batch_size)
@@ -57,6 +75,10 @@ class Dynamics(torch.nn.Module, ABC):
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
         """What :meth:`forward` returns."""
+
+    def centered(self, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+        """Positions less the mean of their system, with :obj:`center`."""
+        return centered(pos, batch, batch_size) if self.center else pos
 
     def check(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor | None = None
@@ -100,8 +122,7 @@ class Dynamics(torch.nn.Module, ABC):
             raise ValueError(
                 f"masses, the first column of 'x', must be positive (got {lightest:g})"
             )
-        if batch is None:
-            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        batch = one_system(pos) if batch is None else batch
         if batch.shape != (pos.size(0),) or bool((batch[1:] < batch[:-1]).any()):
             raise ValueError(
                 f"'batch' must be the system of each of {pos.size(0)} particles, "
@@ -187,8 +208,7 @@ class SeparableDynamics(HamiltonianDynamics):
         self, x: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
         r"""The kinetic energy of each system, :math:`(B)`."""
-        energy = (momentum.square() / (2 * x[:, :1])).sum(1)
-        return scatter(energy, batch, 0, batch_size, "sum")
+        return scatter(kinetic_energy(x, momentum), batch, 0, batch_size, "sum")
 
     def hamiltonian(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
@@ -201,6 +221,23 @@ class SeparableDynamics(HamiltonianDynamics):
     ) -> tuple[Tensor, Tensor]:
         force = self.force(x, pos, batch, batch_size)
         return self.velocity(x, momentum), force
+
+
+def kinetic_energy(x: Tensor, momentum: Tensor) -> Tensor:
+    r"""The kinetic energy :math:`\| p \|^2 / 2 m` of each particle: :math:`(N)`, or
+    :math:`(N, T)` for momenta :math:`(N, T, d)` over time."""
+    mass = x[:, 0].view(-1, *[1] * (momentum.dim() - 2))
+    return momentum.square().sum(-1) / (2 * mass)
+
+
+def centered(pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+    """Positions less the mean of their system."""
+    return pos - scatter(pos, batch, 0, batch_size, "mean")[batch]
+
+
+def one_system(pos: Tensor) -> Tensor:
+    """The batch vector of particles that are all of one system."""
+    return torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
 
 
 def _variable(value: Tensor, create_graph: bool) -> Tensor:

@@ -4,41 +4,71 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from lieconv_pyg.dynamics.hamiltonian import Dynamics, SeparableDynamics
+from lieconv_pyg.dynamics.hamiltonian import (
+    Dynamics,
+    SeparableDynamics,
+    centered,
+    one_system,
+)
 from lieconv_pyg.dynamics.particle_frames import particle_frames
 from lieconv_pyg.groups import SE2, SE3, SO2, SO3, LieGroup, SmoothSO
-from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.groups.resolver import check_group
-from lieconv_pyg.lifting import lift
+from lieconv_pyg.lifting import Lifted, lift
 from lieconv_pyg.nn import LieResNet
 from lieconv_pyg.nn.swish import Swish
 
 
-def centered(pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
-    """Positions less the mean of their system."""
-    return pos - scatter(pos, batch, 0, batch_size, "mean")[batch]
+class _LieDynamics(Dynamics):
+    """A LieResNet on the particles' parameters, with lifts that never change."""
+
+    def __init__(
+        self,
+        group: LieGroup,
+        num_params: int,
+        out_channels: int,
+        center: bool,
+        num_lifts: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(group.space_dim, num_params, center=center)
+        for name in ("num_neighbors", "eval_num_neighbors", "ratio", "k"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"'{name}' is not for dynamics: an energy must be a smooth "
+                    "function of all particles. Take 'fill' or 'radius', where there "
+                    "are too many"
+                )
+        self.group = group
+        self.num_lifts = num_lifts
+        # Neighbourhoods end smoothly, where they do.
+        ends = kwargs.get("radius") is not None or kwargs.get("fill", 1.0) != 1.0
+        kwargs.setdefault("envelope", True if ends else None)
+        kwargs.setdefault("norm", None)
+        self.net = LieResNet(
+            num_params, out_channels, group, num_lifts=num_lifts, **kwargs
+        )
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        self.net.reset_parameters()
+
+    def calibrate(self, pos: Tensor, batch: Tensor | None = None) -> None:
+        r"""Sets the radii from :obj:`fill`, with some typical systems."""
+        batch = one_system(pos) if batch is None else batch
+        pos = self.centered(pos, batch, int(batch[-1]) + 1)
+        self.net.calibrate(pos, batch)
+
+    def _lifted(self, pos: Tensor, batch: Tensor) -> Lifted:
+        return lift(self.group, pos, batch, self.num_lifts, fixed=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.group})"
 
 
-def _envelope(settings: dict[str, Any]) -> Any:
-    """By default neighbourhoods end smoothly, where they do."""
-    ends = settings.get("radius") is not None or settings.get("fill", 1.0) != 1.0
-    return settings.pop("envelope", True if ends else None)
-
-
-def _refuse(settings: dict[str, Any]) -> None:
-    for name in ("num_neighbors", "eval_num_neighbors", "ratio", "k"):
-        if settings.get(name) is not None:
-            raise ValueError(
-                f"'{name}' is not for dynamics: an energy must be a smooth function of "
-                "all particles. Take 'fill' or 'radius', where there are too many"
-            )
-
-
-class HLieResNet(SeparableDynamics):
+class HLieResNet(_LieDynamics, SeparableDynamics):
     r"""Hamiltonian LieResNet of `"Generalizing Convolutional Neural Networks for
     Equivariance to Lie Groups on Arbitrary Continuous Data"
     <https://arxiv.org/abs/2002.12880>`_ (Section 6.3):
@@ -97,7 +127,6 @@ class HLieResNet(SeparableDynamics):
         pool: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__()
         moves = isinstance(check_group(group), SE2 | SE3)
         if lift is None:
             lift = "particles" if moves else "fixed"
@@ -110,61 +139,39 @@ class HLieResNet(SeparableDynamics):
             )
         if pool not in ("mean", "sum"):
             raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
-        _refuse(kwargs)
         turns = isinstance(group, SO2 | SO3)
-        self.group = SmoothSO(group.space_dim, group.alpha) if turns else group
-        self.space_dim = group.space_dim
-        self.num_params = positive(num_params, "num_params")
-        self.center = center
-        self.lift = lift
-        self.num_lifts = num_lifts
-        kwargs = {"norm": None, "act": Swish(), **kwargs}
-        self.net = LieResNet(
+        kwargs.setdefault("act", Swish())
+        super().__init__(
+            SmoothSO(group.space_dim, group.alpha) if turns else group,
             num_params,
             1,
-            self.group,
+            center,
+            num_lifts,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-            num_lifts=num_lifts,
             pool=pool,
-            envelope=_envelope(kwargs),
             **kwargs,
         )
-
-    def reset_parameters(self) -> None:
-        r"""Resets all learnable parameters of the module."""
-        self.net.reset_parameters()
-
-    def calibrate(self, pos: Tensor, batch: Tensor | None = None) -> None:
-        r"""Sets the radii from :obj:`fill`, with some typical systems."""
-        if batch is None:
-            batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
-        if self.center:
-            pos = centered(pos, batch, int(batch[-1]) + 1)
-        self.net.calibrate(pos, batch)
+        self.lift = lift
 
     def potential(
         self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
-        if self.center or self.lift == "particles":
-            pos = centered(pos, batch, batch_size)
         if self.lift == "fixed":
+            pos = self.centered(pos, batch, batch_size)
             return self._energy(x, pos, batch, batch_size)
-        frames = particle_frames(pos, batch, batch_size)
+        frames = particle_frames(centered(pos, batch, batch_size), batch, batch_size)
         num_frames = frames.weight.numel()
         energy = self._energy(x[frames.point], frames.pos, frames.frame, num_frames)
         weighted = frames.weight * energy
         return scatter(weighted, frames.example, 0, batch_size, "sum")
 
     def _energy(self, x: Tensor, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
-        lifted = lift(self.group, pos, batch, self.num_lifts, fixed=True)
+        lifted = self._lifted(pos, batch)
         return self.net(x, lifted=lifted, batch_size=batch_size).squeeze(1)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.group})"
 
-
-class FLieResNet(Dynamics):
+class FLieResNet(_LieDynamics):
     r"""LieResNet that gives the derivatives of positions and momenta directly: a
     baseline for :class:`HLieResNet`, which conserves nothing.
 
@@ -195,41 +202,25 @@ class FLieResNet(Dynamics):
         num_lifts: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.group = check_group(group)
-        self.space_dim = group.space_dim
-        self.num_params = positive(num_params, "num_params")
-        self.center = center
-        self.num_lifts = num_lifts
-        _refuse(kwargs)
-        kwargs = {"norm": None, **kwargs}
-        self.net = LieResNet(
+        super().__init__(
+            check_group(group),
             num_params,
             2,
-            group,
+            center,
+            num_lifts,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-            num_lifts=num_lifts,
             pool=None,
             in_vectors=1,
             out_vectors=True,
-            envelope=_envelope(kwargs),
             **kwargs,
         )
-
-    def reset_parameters(self) -> None:
-        r"""Resets all learnable parameters of the module."""
-        self.net.reset_parameters()
 
     def derivative(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        if self.center:
-            pos = centered(pos, batch, batch_size)
-        lifted = lift(self.group, pos, batch, self.num_lifts, fixed=True)
+        pos = self.centered(pos, batch, batch_size)
+        lifted = self._lifted(pos, batch)
         vectors = momentum.unsqueeze(1)
         out = self.net(x, lifted=lifted, vectors=vectors, batch_size=batch_size)
         return out[:, 0], out[:, 1]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.group})"

@@ -7,9 +7,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import scatter
 
-from lieconv_pyg.dynamics.conserved import angular_momentum, linear_momentum
-from lieconv_pyg.dynamics.hamiltonian import Dynamics, HamiltonianDynamics
+from lieconv_pyg.dynamics.conserved import (
+    angular_momentum,
+    energy_along,
+    linear_momentum,
+)
+from lieconv_pyg.dynamics.hamiltonian import (
+    Dynamics,
+    HamiltonianDynamics,
+    kinetic_energy,
+    one_system,
+)
 from lieconv_pyg.dynamics.integrate import Trajectory, integrate
 
 
@@ -95,31 +105,17 @@ def rollout_errors(
             with :obj:`chunk=None`.
     """
     q, p = found.pos.to(data.pos), found.momentum.to(data.pos)
-    batch = data.batch
-    if batch is None:
-        batch = torch.zeros(q.size(0), dtype=torch.long, device=q.device)
+    batch = one_system(q) if data.batch is None else data.batch
     size = int(batch[-1]) + 1
-
-    def mean(value: Tensor) -> Tensor:
-        total = value.new_zeros(size, value.size(1)).index_add(0, batch, value)
-        return total / torch.bincount(batch).unsqueeze(1)
-
     off = torch.cat([q - data.pos, p - data.momentum], dim=2)
-    energy = torch.stack(
-        [
-            system.hamiltonian(data.x, *state, batch, size)
-            for state in zip(q.unbind(1), p.unbind(1), strict=True)
-        ],
-        dim=1,
-    )
-    kinetic = data.momentum.square().sum(2) / (2 * data.x[:, :1])
-    largest = (mean(kinetic) * torch.bincount(batch).unsqueeze(1)).amax(1, keepdim=True)
+    energy = energy_along(system, data.x, q, p, batch, size)
+    kinetic = scatter(kinetic_energy(data.x, data.momentum), batch, 0, size, "sum")
     linear = linear_momentum(p, batch, size)
     angular = angular_momentum(q, p, batch, size)
     return RolloutErrors(
         found.times,
-        mean(off.square().mean(2)).sqrt(),
-        (energy - energy[:, :1]).abs() / largest,
+        scatter(off.square().mean(2), batch, 0, size, "mean").sqrt(),
+        (energy - energy[:, :1]).abs() / kinetic.amax(1, keepdim=True),
         (linear - linear[:, :1]).norm(dim=2),
         (angular - angular[:, :1]).norm(dim=2),
         found.diverged_at,

@@ -57,13 +57,11 @@ class System(SeparableDynamics):
     def __init__(
         self, space_dim: int = 2, num_particles: int | Sequence[int] = 6
     ) -> None:
-        super().__init__()
+        super().__init__(space_dim, len(self.param_names))
         sizes = [num_particles] if isinstance(num_particles, int) else num_particles
         self.sizes = tuple(positive(n, "num_particles") for n in sizes)
         if not self.sizes:
             raise ValueError("'num_particles' is empty: give a number, or several")
-        self.space_dim = positive(space_dim, "space_dim")
-        self.num_params = len(self.param_names)
 
     @abstractmethod
     def draw(

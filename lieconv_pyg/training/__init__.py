@@ -1,10 +1,11 @@
 r"""Training of molecules, and of dynamics, on Lightning."""
 
-from lieconv_pyg.training.datamodule import MoleculeDataModule
 from lieconv_pyg.training.divergence import DivergenceError
-from lieconv_pyg.training.dynamics import DynamicsDataModule, DynamicsModule
+from lieconv_pyg.training.dynamics_data import DynamicsDataModule
+from lieconv_pyg.training.dynamics_module import DynamicsModule
 from lieconv_pyg.training.ema import EMA
-from lieconv_pyg.training.module import MoleculeModule
+from lieconv_pyg.training.molecule_data import MoleculeDataModule
+from lieconv_pyg.training.molecule_module import MoleculeModule
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.progress import RunProgress
 from lieconv_pyg.training.quiet import quiet

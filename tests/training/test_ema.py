@@ -5,7 +5,7 @@ from lightning.pytorch import Callback
 from lieconv_pyg.groups import SE3
 from lieconv_pyg.nn import MoleculeLieResNet
 from lieconv_pyg.training import EMA, MoleculeDataModule, MoleculeModule
-from tests.training.test_module import trainer
+from tests.training.test_molecule_module import trainer
 
 
 class Follow(Callback):

@@ -11,7 +11,7 @@ from lieconv_pyg.nn import MoleculeLieResNet
 from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.training import MoleculeDataModule, MoleculeModule
 from tests.molecules import distorted
-from tests.training.test_module import trainer
+from tests.training.test_molecule_module import trainer
 
 
 @pytest.fixture(scope="module")

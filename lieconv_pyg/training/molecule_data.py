@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from typing import Any, Literal
-
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DistributedSampler
-from torch_geometric.data import Batch
-from torch_geometric.loader import DataLoader
+from typing import Literal
 
 from lieconv_pyg.datasets import (
     Molecules,
@@ -22,9 +15,10 @@ from lieconv_pyg.datasets import (
     random_split,
     target_statistics,
 )
+from lieconv_pyg.training.base import SplitDataModule
 
 
-class MoleculeDataModule(LightningDataModule):
+class MoleculeDataModule(SplitDataModule):
     r"""Molecules with one target, split into training, validation and test.
 
     Args:
@@ -53,6 +47,8 @@ class MoleculeDataModule(LightningDataModule):
             holds less than a batch; the message says what to change.
     """
 
+    examples = "molecules"
+
     def __init__(
         self,
         dataset: str = "qm9",
@@ -67,9 +63,7 @@ class MoleculeDataModule(LightningDataModule):
         batch_size: int = 75,
         download: bool = False,
     ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        super().__init__(batch_size)
         self.save_hyperparameters(logger=False)
         self.dataset = dataset
         self.target_name = target
@@ -80,7 +74,6 @@ class MoleculeDataModule(LightningDataModule):
         self.fractions = fractions
         self.split_seed = split_seed
         self.references = references
-        self.batch_size = batch_size
         self._parts: tuple[Molecules, Molecules, Molecules] | None = None
         self._statistics: Statistics | None = None
 
@@ -103,11 +96,7 @@ class MoleculeDataModule(LightningDataModule):
         else:
             split = random_split(num, (0.8, 0.1, 0.1), self.split_seed)
         train, valid, test = limit_split(split, self.limit)
-        if self.batch_size > len(train):
-            raise ValueError(
-                f"batch_size {self.batch_size} is more than the {len(train)} training "
-                "molecules: make it smaller"
-            )
+        self.check_batch_size(len(train))
         parts = (molecules.select(train), molecules.select(valid))
         self._statistics = target_statistics(parts[0], self.references)
         self._parts = (*parts, molecules.select(test))
@@ -145,92 +134,6 @@ class MoleculeDataModule(LightningDataModule):
     def elements(self) -> list[int]:
         """Atomic numbers that occur in any part."""
         return sorted({z for part in self.parts for z in part.elements()})
-
-    def calibration_batch(self, num_molecules: int = 256) -> Batch:
-        """The first molecules of the training part: the same on every process."""
-        train = self.parts[0]
-        return Batch.from_data_list(
-            [train[i] for i in range(min(num_molecules, len(train)))]
-        )
-
-    def _loader(self, part: int, **kwargs: Any) -> DataLoader:
-        return DataLoader(
-            self.parts[part],
-            batch_size=self.batch_size,
-            **kwargs,
-        )
-
-    def _processes(self) -> dict[str, int]:
-        """How many processes share the molecules, and which of them this is."""
-        shared = getattr(self.trainer, "distributed_sampler_kwargs", None)
-        return shared or {"num_replicas": 1, "rank": 0}
-
-    def check_processes(self, num_processes: int) -> None:
-        r"""Checks that there are enough molecules for several processes.
-
-        Raises:
-            ValueError: If there are not: it says which part is too small.
-        """
-        num = len(self.parts[0])
-        if num < self.batch_size * num_processes:
-            raise ValueError(
-                f"batch_size {self.batch_size} on each of {num_processes} processes is "
-                f"more than the {num} training molecules: make it smaller"
-            )
-        self._check_share(1, num_processes)
-        self._check_share(2, num_processes)
-
-    def _check_share(self, part: int, num_processes: int) -> None:
-        name, num = ("training", "validation", "test")[part], len(self.parts[part])
-        if num < num_processes:
-            raise ValueError(
-                f"there are {num} {name} molecules for {num_processes} processes: take "
-                "more of them, or fewer processes"
-            )
-
-    def state_dict(self) -> dict[str, Any]:
-        """The seed of the training order, which a resumed run keeps, and the
-        fingerprint."""
-        return {"order_seed": self._order_seed(), "fingerprint": self.fingerprint}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the seed of the run that is resumed."""
-        self._resumed_seed: int | None = state_dict["order_seed"]
-
-    def _order_seed(self) -> int:
-        seed = getattr(self, "_resumed_seed", None)
-        return int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
-
-    def train_dataloader(self) -> DataLoader:
-        """Batches, all of the same number of molecules, in an order that follows from
-        seed and epoch: a step of several processes is a step of one with a batch as
-        large as theirs together."""
-        processes = self._processes()
-        self.check_processes(processes["num_replicas"])
-        order: DistributedSampler = DistributedSampler(
-            self.parts[0],
-            shuffle=True,
-            seed=self._order_seed(),
-            drop_last=True,
-            **processes,
-        )
-        return self._loader(0, sampler=order, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader:
-        """All validation molecules, in order, shared out among the processes."""
-        return self._evaluation_loader(1)
-
-    def test_dataloader(self) -> DataLoader:
-        """All test molecules, in order, shared out among the processes."""
-        return self._evaluation_loader(2)
-
-    def _evaluation_loader(self, part: int) -> DataLoader:
-        processes = self._processes()
-        self._check_share(part, processes["num_replicas"])
-        share = UnrepeatedDistributedSampler(
-            self.parts[part], shuffle=False, **processes
-        )
-        return self._loader(part, sampler=share)
 
     def describe(self) -> str:
         """One sentence on the data, for the head of a run."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch_geometric.data import Data
@@ -16,8 +14,7 @@ from torchmetrics import MeanAbsoluteError
 from lieconv_pyg.checkpoints import stamp, target_of
 from lieconv_pyg.datasets import Statistics, Target
 from lieconv_pyg.datasets.targets import NUM_ELEMENTS
-from lieconv_pyg.training.divergence import Divergence
-from lieconv_pyg.training.schedule import adam_with_cosine
+from lieconv_pyg.training.base import NetworkModule
 
 
 class Output(NamedTuple):
@@ -29,7 +26,7 @@ class Output(NamedTuple):
     forces: tuple[Tensor, Tensor] | None
 
 
-class MoleculeModule(LightningModule):
+class MoleculeModule(NetworkModule):
     r"""Trains a network with an L1 loss on the normalised target.
 
     .. math::
@@ -73,11 +70,7 @@ class MoleculeModule(LightningModule):
         warmup: float = 0.01,
         force_weight: float | None = None,
     ) -> None:
-        super().__init__()
-        if not lr > 0:
-            raise ValueError(f"lr must be positive, got {lr}")
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup must be in [0, 1), got {warmup}")
+        super().__init__(network, lr, warmup)
         if force_weight is not None and not force_weight > 0:
             raise ValueError(f"force_weight must be positive, got {force_weight}")
         if force_weight and any(isinstance(m, _BatchNorm) for m in network.modules()):
@@ -86,16 +79,6 @@ class MoleculeModule(LightningModule):
                 "the others of its batch, so that there are no forces to train; set "
                 "the network's norm to null or layer_norm"
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*is an instance of `nn.Module`.*")
-            self.save_hyperparameters(logger=False)
-        if isinstance(self.hparams.get("network"), torch.nn.Module):
-            # Built in Python: its weights are saved, its arguments are not known. From
-            # the command line, the entry is its configuration.
-            del self.hparams["network"]
-        self.network = network
-        self.lr = lr
-        self.warmup = warmup
         self.force_weight = force_weight
         self.force_scale = 1.0
         self.target: Target | None = None
@@ -110,8 +93,6 @@ class MoleculeModule(LightningModule):
                 for name in ("mae", "force_mae")
             }
         )
-        self._divergence = Divergence()
-        self._validation = Divergence()
 
     def set_target(self, target: Target, statistics: Statistics) -> None:
         """Takes over what the network's output stands for."""
@@ -131,10 +112,8 @@ class MoleculeModule(LightningModule):
         if stage != "fit":
             return
         self.set_target(data.target, data.statistics)
-        calibrate: Any = getattr(self.network, "calibrate", None)
-        if calibrate is not None:
-            batch = data.calibration_batch().to(self.device)
-            calibrate(batch.pos, batch.batch)
+        batch = data.calibration_batch()
+        self.calibrate(batch.pos, batch.batch)
 
     def check(self, data: Any) -> None:
         r"""Checks that network and data go together.
@@ -225,10 +204,6 @@ class MoleculeModule(LightningModule):
         self._divergence.note(loss.detach(), batch)
         return loss
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stops where the loss or its gradient is not finite."""
-        self._divergence.check(self)
-
     def _evaluate(self, batch: Data, stage: str) -> Output:
         o = self._compare(batch)
         mad = self.mad.to(o.y.dtype)
@@ -249,10 +224,6 @@ class MoleculeModule(LightningModule):
         self.log("val/loss", loss, batch_size=len(o.y), sync_dist=True)
         self._validation.note(loss, batch)
 
-    def on_validation_epoch_end(self) -> None:
-        """Stops where the loss is not finite."""
-        self._validation.check_validation(self)
-
     def test_step(self, batch: Data, batch_idx: int) -> dict[str, Any]:
         """The mean absolute errors; returns target, prediction and the offset."""
         o = self._evaluate(batch, "test")
@@ -268,10 +239,6 @@ class MoleculeModule(LightningModule):
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The target of each molecule in its unit."""
         return self(batch.z, batch.pos, batch.batch)
-
-    def configure_optimizers(self) -> Any:
-        """Adam with warm-up and cosine over the whole run."""
-        return adam_with_cosine(self, self.lr, self.warmup)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the target and the version of the package, as plain values."""

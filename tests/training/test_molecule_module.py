@@ -7,7 +7,7 @@ from lieconv_pyg.datasets import Target
 from lieconv_pyg.nn.graph_net import GraphNet
 from lieconv_pyg.nn.pyg_models import DimeNetPlusPlus, SchNet
 from lieconv_pyg.training import MoleculeDataModule, MoleculeModule
-from lieconv_pyg.training.module import check_species
+from lieconv_pyg.training.molecule_module import check_species
 
 
 class Calibrated(GraphNet):

@@ -1,0 +1,110 @@
+"""Training of dynamics on chunks of trajectories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lieconv_pyg.dynamics import Dynamics
+from lieconv_pyg.dynamics.integrate import solve
+from lieconv_pyg.dynamics.rollout import common_times
+from lieconv_pyg.training.base import NetworkModule
+
+
+class DynamicsModule(NetworkModule):
+    r"""Trains a network on rollouts from the first state of chunks of trajectories,
+
+    .. math::
+        \mathcal{L} = \frac{1}{B T D} \sum \| \hat z(t) - z(t) \|^2,
+
+    over all states of a chunk, the first included, as in `LieConv
+    <https://arxiv.org/abs/2002.12880>`_ (Section 6.3), by RK4 with the steps of the
+    data. Adam, with a linear warm-up and a cosine to 0 by step.
+
+    Args:
+        network: The dynamics.
+        lr: Learning rate of Adam.
+        warmup: Share of the steps in which the learning rate rises.
+        substeps: Steps of the integrator between two states.
+        recompute: Whether derivatives are computed twice, so that the memory is that
+            of one of them, and not of all in a chunk.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        network: Dynamics,
+        lr: float = 1e-3,
+        warmup: float = 0.01,
+        substeps: int = 1,
+        recompute: bool = False,
+    ) -> None:
+        super().__init__(network, lr, warmup)
+        if substeps < 1:
+            raise ValueError(f"substeps must be at least 1, got {substeps}")
+        self.substeps = substeps
+        self.recompute = recompute
+
+    def setup(self, stage: str) -> None:
+        """Checks the data against the network; before training, sets radii."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        first = data.calibration_batch()
+        q, p = first.pos[:, 0], first.momentum[:, 0]
+        self.network.check(first.x, q, p, first.batch)
+        if stage == "fit":
+            self.calibrate(q.to(self.dtype), first.batch)
+
+    def forward(self, batch: Data) -> Tensor:
+        """The states :math:`(T, N, 2 d)` of a rollout at the times of a batch."""
+        dtype: Any = self.dtype
+        x = batch.x.to(dtype)
+        state = torch.cat([batch.pos[:, 0], batch.momentum[:, 0]], dim=1).to(dtype)
+
+        def derivative(t: Tensor, z: Tensor) -> Tensor:
+            q, p = z.chunk(2, dim=1)
+            found = self.network(x, q, p, batch.batch, batch.num_graphs)
+            return torch.cat(found, dim=1)
+
+        recompute = self.recompute and torch.is_grad_enabled()
+        parameters = self.network.parameters() if recompute else None
+        times = common_times(batch)
+        return solve(
+            derivative, state, times, substeps=self.substeps, recompute=parameters
+        )
+
+    def _loss(self, batch: Data) -> Tensor:
+        found = self(batch)
+        true = torch.cat([batch.pos, batch.momentum], dim=2).transpose(0, 1)
+        return (found - true.to(found.dtype)).square().mean()
+
+    def training_step(self, batch: Data, batch_idx: int) -> Tensor:
+        """The mean square error."""
+        loss = self._loss(batch)
+        self.log(
+            "train/loss",
+            loss.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=batch.num_graphs,
+            sync_dist=True,
+        )
+        self._divergence.note(loss.detach(), batch)
+        return loss
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:
+        """The mean square error."""
+        loss = self._loss(batch).detach()
+        self.log("val/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
+        self._validation.note(loss, batch)
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:
+        """The mean square error."""
+        loss = self._loss(batch).detach()
+        self.log("test/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
