@@ -1,195 +1,243 @@
 """Learns how particles joined by springs move, and shows what is conserved.
 
     python examples/springs.py
-    python examples/springs.py --networks T2 SE2 HOGN --train 3000 --epochs 100
-    python examples/springs.py --networks FC Trivial T2 SO2 SE2 --center 0 1
+    python examples/springs.py --networks FC Trivial T2 SO2 SE2 --center 1 0
+    python examples/springs.py --networks T2 HOGN FC --train 10 100 1000 --seeds 0 1 2
+    python examples/springs.py --networks T2 HOGN --particles 4 8
 
 Each network is trained on rollouts of five states and followed for 500 from the first
-states of test systems. Left in the folder: rollouts.png (errors over time),
-trajectories.png and trajectories.gif (one system), and results.md, a table with the
-error of the test chunks, of the rollouts, and the relative rates at which linear and
-angular momentum change, in double precision, whatever the integrator. Networks are
-Trivial, T2, SO2 and SE2 (HLieResNet with that group), F-T2 (FLieResNet), FC, HFC, OGN,
-HOGN and VOGN; narrow ones by default, for a CPU; --published takes the published
-widths.
+states of test systems. A run is one of the command lieconv, with a folder of its own;
+what was interrupted goes on where it stopped. Left beside the runs: results.md,
+rollouts.png (errors over time), trajectories.png and trajectories.gif (one system);
+with several --train data_efficiency.md and .png; with --particles generalisation.md,
+the errors on systems of other numbers of particles.
+
+Networks are Trivial, T2, SO2 and SE2 (HLieResNet with that group), F-T2 (FLieResNet),
+FC, HFC, OGN, HOGN and VOGN: narrow ones, for a CPU; --published takes the published
+widths. The number of epochs is that of published runs with as many training systems n,
+sqrt(10^7 / n), unless it is given.
 """
 
 import argparse
+import math
+import statistics
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from torch_geometric.data import Batch
+from torch_geometric.loader import DataLoader
 
-from lieconv_pyg.dynamics import (
-    FC,
-    HFC,
-    HOGN,
-    OGN,
-    VOGN,
-    ConservationReport,
-    Dynamics,
-    FLieResNet,
-    HLieResNet,
-    RolloutErrors,
-    Springs,
-    Trajectories,
-    conservation_report,
-    rollout,
-    rollout_errors,
-)
+import lieconv_pyg
+from lieconv_pyg.cli import Run, RunError, UsageError, fit
+from lieconv_pyg.dynamics import Springs, Trajectories
 from lieconv_pyg.dynamics.plots import animate, plot_errors, plot_trajectories
-from lieconv_pyg.groups import SE2, SO2, T, Trivial
-from lieconv_pyg.training import (
-    DivergenceError,
-    DynamicsDataModule,
-    DynamicsModule,
-    RunProgress,
-    quiet,
-)
+from lieconv_pyg.figures import COLOURS, new_figure
+from lieconv_pyg.training import dynamics_table
 
-GROUPS = {"Trivial": Trivial(2), "T2": T(2), "SO2": SO2(), "SE2": SE2()}
+CONFIG = Path(__file__).parent / "configs" / "springs.yaml"
+GROUPS = {
+    "Trivial": ["Trivial", "--model.network.group.n=2"],
+    "T2": ["T", "--model.network.group.n=2"],
+    "SO2": ["SO2"],
+    "SE2": ["SE2"],
+}
 NAMES = (*GROUPS, "F-T2", "FC", "HFC", "OGN", "HOGN", "VOGN")
-#: Published learning rates; those of the LieResNets with other groups than SO(2) 1e-3.
-RATES = {"FC": 3e-3, "HFC": 1e-2, "OGN": 1e-2, "HOGN": 1e-2, "VOGN": 3e-3, "SO2": 3e-4}
+#: Published widths, and those that are taken in their place.
+WIDTHS = {"FC": 256, "HFC": 256, "OGN": 256, "HOGN": 256, "VOGN": 512}
+NARROW = {"FC": 256, "HFC": 256, "OGN": 128, "HOGN": 128, "VOGN": 128}
+#: Published learning rates; 1e-3 for all others.
+RATES = {"FC": 1e-2, "HFC": 1e-2, "OGN": 1e-2, "HOGN": 1e-2, "VOGN": 3e-3}
+#: Test MSE of HLieResNet with T(2) and 895,000 parameters: reruns of the authors' code
+#: by others, medians of three.
+PUBLISHED = {10: 1.0e-3, 100: 4.6e-4, 1000: 9.9e-5, 3000: 2.0e-5, 10000: 3.7e-6}
 
 
-@dataclass
-class Result:
-    """What was found of a network."""
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and on how many systems."""
 
-    num_params: int
-    loss: float
-    errors: RolloutErrors
-    pos: torch.Tensor  # along the rollout of the first system
-    report: ConservationReport
+    network: str
+    center: bool
+    num_train: int
+    seed: int
 
+    @property
+    def name(self) -> str:
+        """For tables and figures."""
+        return self.network if self.center else f"{self.network}, not centred"
 
-def build(name: str, center: bool, published: bool) -> Dynamics:
-    """A network by its name."""
-    if name in GROUPS or name == "F-T2":
-        size = {} if published else {"hidden_channels": 96, "num_layers": 2}
-        kind: Callable[..., Dynamics] = HLieResNet if name in GROUPS else FLieResNet
-        return kind(GROUPS.get(name, T(2)), center=center, **size)
-    if name in ("FC", "HFC"):
-        return {"FC": FC, "HFC": HFC}[name](center=center)
-    classes = {"OGN": OGN, "HOGN": HOGN, "VOGN": VOGN}
-    size = {} if published else {"hidden_channels": 128}
-    return classes[name](center=center, **size)
+    @property
+    def folder(self) -> str:
+        """Of its run."""
+        center = "" if self.center else "-not-centred"
+        return f"{self.network}{center}-{self.num_train}-{self.seed}"
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Further arguments go to lieconv, such as --model.recompute true.",
     )
     parser.add_argument("--networks", nargs="+", default=["T2", "HOGN", "FC"])
     parser.add_argument("--center", nargs="+", type=int, default=[1], choices=[0, 1])
-    parser.add_argument("--train", type=int, default=1000, help="training systems")
+    parser.add_argument("--train", nargs="+", type=int, default=[1000])
     parser.add_argument("--test", type=int, default=2000, help="test systems")
     parser.add_argument("--rollouts", type=int, default=50, help="of test systems")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--lr", type=float, help="instead of the published ones")
     parser.add_argument("--published", action="store_true", help="published widths")
-    parser.add_argument("--recompute", action="store_true", help="in less memory")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--particles", nargs="+", type=int, default=[])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--data", type=Path, default=Path("data/springs"))
     parser.add_argument("--output", type=Path, default=Path("runs/springs"))
-    args = parser.parse_args()
+    args, rest = parser.parse_known_args()
     for name in args.networks:
         if name not in NAMES:
             parser.error(f"no network is called {name!r}: take {', '.join(NAMES)}")
-    return args
+    fixed = {"FC", "HFC"}.intersection(args.networks)
+    if args.particles and fixed:
+        parser.error(f"{' and '.join(sorted(fixed))} are for six particles only")
+    return args, rest
 
 
-def train(name: str, center: bool, args: argparse.Namespace) -> tuple[Dynamics, float]:
-    """A trained network, and its error on test chunks."""
-    seed_everything(args.seed, verbose=False)
-    network = build(name, center, args.published)
-    module = DynamicsModule(
-        network, args.lr or RATES.get(name, 1e-3), recompute=args.recompute
-    )
-    data = DynamicsDataModule(
-        root=str(args.data / f"{args.train}-{args.test}"),
-        num_systems=(args.train, min(200, args.test), args.test),
-        batch_size=min(200, args.train),
-    )
-    with quiet():
-        trainer = Trainer(
-            max_epochs=args.epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            inference_mode=False,  # forces are gradients
-            callbacks=[RunProgress()],
-        )
-        trainer.fit(module, data)
-        (found,) = trainer.test(module, data, verbose=False)
-    return network, found["test/loss"]
-
-
-def follow(network: Dynamics, loss: float, batch: Batch) -> Result:
-    """Long rollouts in double precision."""
-    network = network.cpu().double().eval()
-    state = batch.x, batch.pos[:, 0], batch.momentum[:, 0]
-    times = torch.linspace(0, 1, 21, dtype=torch.double)
-    path = rollout(network, batch)
-    return Result(
-        sum(p.numel() for p in network.parameters()),
-        loss,
-        rollout_errors(path, Springs(), batch),
-        path.pos[batch.batch == 0],
-        conservation_report(network, *state, times, batch.batch),
-    )
-
-
-def table(results: dict[str, Result]) -> str:
-    """A row for each network, in Markdown."""
-    lines = [
-        "| network | parameters | test MSE | error at t = 1 | at the end | "
-        "rate of P | rate of L | diverged |",
-        "|---|---|---|---|---|---|---|---|",
+def network_args(name: str, published: bool) -> list[str]:
+    """The network of a name, for the command."""
+    if name in GROUPS or name == "F-T2":
+        kind = "HLieResNet" if name in GROUPS else "FLieResNet"
+        group, *more = GROUPS.get(name, GROUPS["T2"])
+        width, layers = (384, 4) if published else (96, 2)
+        more = [f"--model.network.group=lieconv_pyg.groups.{group}", *more]
+    else:
+        kind, width = name, (WIDTHS if published else NARROW)[name]
+        layers, more = (4 if name in ("FC", "HFC") else 1), []
+    return [
+        f"--model.network=lieconv_pyg.dynamics.{kind}",
+        *more,
+        f"--model.network.hidden_channels={width}",
+        f"--model.network.num_layers={layers}",
     ]
-    for name, r in results.items():
-        kept = r.report.quantities
-        linear = max(k.rate for q, k in kept.items() if q[0] == "P")
-        angular = max(k.rate for q, k in kept.items() if q[0] == "L")
-        middle = r.errors.state.nanmedian(0).values
-        out = int((~r.errors.diverged_at.isnan()).sum())
-        lines.append(
-            f"| {name} | {r.num_params:,} | {r.loss:.2e} | {middle[100]:.2g} | "
-            f"{middle[-1]:.2g} | {linear:.0e} | {angular:.0e} | "
-            f"{out} of {r.errors.diverged_at.numel()} |"
-        )
-    return "\n".join(lines)
+
+
+def train(case: Case, args: argparse.Namespace, rest: list[str]) -> Run:
+    """Trains a network, or goes on with its training."""
+    folder = args.output / case.folder
+    if (folder / "config.yaml").is_file():
+        return fit([f"--output={folder}", "--ckpt_path=last"], table=False)
+    first = case.num_train == max(args.train) and case.seed == args.seeds[0]
+    epochs = args.epochs or math.isqrt(10**7 // case.num_train)
+    return fit(
+        [
+            f"--config={CONFIG}",
+            f"--output={folder}",
+            f"--seed_everything={case.seed}",
+            f"--data.root={args.data}",
+            f"--data.num_systems=[{case.num_train},{min(200, args.test)},{args.test}]",
+            f"--data.batch_size={min(200, case.num_train)}",
+            f"--data.num_rollouts={args.rollouts if first else 0}",
+            f"--trainer.max_epochs={epochs}",
+            f"--model.lr={args.lr or RATES.get(case.network, 1e-3)}",
+            *network_args(case.network, args.published),
+            f"--model.network.center={'true' if case.center else 'false'}",
+            *rest,
+        ],
+        table=False,
+    )
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def write_rollouts(runs: dict[Case, Run], folder: Path) -> None:
+    """What long rollouts show."""
+    found = {case.name: run.test for case, run in runs.items() if run.test.rollouts}
+    head, *rows = dynamics_table(list(found.values()))
+    rows = [[name, *row[1:]] for name, row in zip(found, rows, strict=True)]
+    (folder / "results.md").write_text(markdown([head, *rows]))
+    rollouts = {name: test.rollouts for name, test in found.items()}
+    true = next(iter(rollouts.values())).true
+    learned = {name: r.learned for name, r in rollouts.items()}
+    early = {name: pos[:, :101] for name, pos in learned.items()}  # till t = 1
+    errors = {name: r.errors for name, r in rollouts.items()}
+    plot_errors(errors, folder / "rollouts.png")
+    plot_trajectories(true[:, :101], early, folder / "trajectories.png")
+    animate(true, learned, folder / "trajectories.gif")
+
+
+def write_efficiency(runs: dict[Case, Run], folder: Path) -> None:
+    """Test errors over the number of training systems: medians over seeds."""
+    errors: dict[str, dict[int, list[float]]] = {}
+    for case, run in runs.items():
+        by_number = errors.setdefault(case.name, {})
+        by_number.setdefault(case.num_train, []).append(run.test.loss)
+    numbers = sorted({case.num_train for case in runs})
+    rows = [["training systems", *map(str, numbers)]]
+    figure = new_figure(6.0, 4.4)
+    axes = figure.add_subplot()
+    for (name, found), colour in zip(errors.items(), COLOURS * 3, strict=False):
+        middle = [statistics.median(found[n]) for n in numbers]
+        rows.append([name, *(f"{value:.1e}" for value in middle)])
+        axes.loglog(numbers, middle, "o-", color=colour, label=name)
+        low, high = ([f(found[n]) for n in numbers] for f in (min, max))
+        axes.fill_between(numbers, low, high, color=colour, alpha=0.15, linewidth=0)
+    known = {n: mse for n, mse in PUBLISHED.items() if n <= max(numbers)}
+    label = "T(2), 895,000 parameters, reruns by others"
+    axes.loglog(*zip(*known.items(), strict=True), "x:", color="0.4", label=label)
+    axes.set(xlabel="training systems", ylabel="mean square error of 5 states")
+    axes.grid(True, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(folder / "data_efficiency.png")
+    (folder / "data_efficiency.md").write_text(markdown(rows))
+
+
+@torch.no_grad()
+def chunk_error(run: Run, particles: int, args: argparse.Namespace) -> float:
+    """The mean square error of a trained network on systems of so many particles."""
+    module = lieconv_pyg.load(run.checkpoint)
+    root = args.data / f"{particles}-particles"
+    data = Trajectories(root, Springs(num_particles=particles), "test", args.test)
+    total = sum(
+        float(module.loss(batch)) * batch.num_graphs for batch in DataLoader(data, 500)
+    )
+    return total / len(data)
 
 
 def main() -> None:
-    args = parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Result] = {}
+    args, rest = parse_args()
+    cases = [
+        Case(network, bool(center), number, seed)
+        for seed in args.seeds
+        for number in sorted(args.train, reverse=True)  # the first writes all data
+        for center in args.center
+        for network in args.networks
+    ]
+    runs: dict[Case, Run] = {}
     try:
-        test = Trajectories(
-            *(args.data / "rollouts", Springs(), "test", args.rollouts), chunk=None
-        )
-        batch = Batch.from_data_list(list(test))
-        for center in args.center:
-            for name in args.networks:
-                shown = name if center else f"{name}, not centred"
-                print(shown, flush=True)
-                results[shown] = follow(*train(name, bool(center), args), batch)
-    except (ValueError, RuntimeError, OSError, DivergenceError) as error:
+        for case in cases:
+            print(f"\n{case.folder}", flush=True)
+            runs[case] = train(case, args, rest)
+        if args.rollouts:
+            write_rollouts(runs, args.output)
+        if len(args.train) > 1:
+            write_efficiency(runs, args.output)
+        if args.particles:
+            rows = [["test MSE", "6 particles", *(f"{n}" for n in args.particles)]]
+            for case, run in runs.items():
+                errors = [run.test.loss]
+                errors += [chunk_error(run, n, args) for n in args.particles]
+                rows.append([case.name, *(f"{value:.1e}" for value in errors)])
+            (args.output / "generalisation.md").write_text(markdown(rows))
+    except (UsageError, RunError, OSError, ValueError) as error:
         sys.exit(f"springs: error: {error}")
-    (args.output / "results.md").write_text(f"{table(results)}\n")
-    first = batch.get_example(0).pos
-    ways = {name: r.pos for name, r in results.items()}
-    plot_errors({n: r.errors for n, r in results.items()}, args.output / "rollouts.png")
-    early = {name: way[:, :101] for name, way in ways.items()}  # till t = 1
-    plot_trajectories(first[:, :101], early, args.output / "trajectories.png")
-    animate(first, ways, args.output / "trajectories.gif")
-    print(f"\n{table(results)}\n\nfigures in {args.output}")
+    for table in sorted(args.output.glob("*.md")):
+        print(f"\n{table.read_text()}")
+    print(f"figures in {args.output}")
 
 
 if __name__ == "__main__":

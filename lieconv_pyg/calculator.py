@@ -153,6 +153,8 @@ def _own(
         import lieconv_pyg
 
         module = lieconv_pyg.load(model)
+        if not hasattr(module, "target"):
+            raise ValueError(f"{model} is of dynamics, and not of molecules")
     elif isinstance(model, torch.nn.Module):
         # Not the trainer, with all its data.
         trainer = getattr(model, "_trainer", None)

@@ -22,7 +22,6 @@ from lieconv_pyg.groups import LieGroup
 
 if TYPE_CHECKING:
     from lieconv_pyg.datasets import Target
-    from lieconv_pyg.training import MoleculeModule
 
 #: Counts the changes after which older checkpoints cannot be read.
 FORMAT = 2
@@ -37,11 +36,13 @@ TRUSTED = (
 )
 
 
-def stamp(checkpoint: dict[str, Any], target: Target | None) -> None:
-    """Adds the version of the package and the target to a checkpoint."""
+def stamp(checkpoint: dict[str, Any], task: str, target: Target | None = None) -> None:
+    """Adds the version of the package, what was trained, and the target to a
+    checkpoint."""
     from lieconv_pyg import __version__
 
-    checkpoint["lieconv_pyg"] = {"version": __version__, "format": FORMAT}
+    made = {"version": __version__, "format": FORMAT, "task": task}
+    checkpoint["lieconv_pyg"] = made
     if target is not None:
         names = ("name", "unit", "extensive", "description", "num_components")
         checkpoint["target"] = {name: getattr(target, name) for name in names}
@@ -129,13 +130,18 @@ def load(
     device: Any = "cpu",
     trust: Sequence[str] = (),
     network: torch.nn.Module | None = None,
-) -> MoleculeModule:
-    r"""The trained model of a checkpoint, in evaluation mode.
+) -> Any:
+    r"""The trained model of a checkpoint, in evaluation mode: a
+    :class:`~lieconv_pyg.training.MoleculeModule` or a
+    :class:`~lieconv_pyg.training.DynamicsModule`.
 
     .. code-block:: python
 
         model = lieconv_pyg.load("runs/homo/checkpoints/best.ckpt")
         values = model(z, pos, batch)  # (B), in model.target.unit
+
+        model = lieconv_pyg.load("runs/springs/checkpoints/best.ckpt")
+        velocity, force = model.network(x, pos, momentum, batch)
 
     Args:
         path (path): The checkpoint of a run.
@@ -150,7 +156,7 @@ def load(
         ValueError: If it is not a checkpoint that this version reads, names classes
             of other packages, or does not fit :obj:`network`.
     """
-    from lieconv_pyg.training import MoleculeModule
+    from lieconv_pyg.training import DynamicsModule, MoleculeModule
 
     checkpoint = read_checkpoint(path)
     settings = dict(checkpoint.get("hyper_parameters", {}))
@@ -164,9 +170,12 @@ def load(
             )
         check_trusted(config, trust, str(path))
         network = build(config)
-    module = MoleculeModule(network, **settings)
+    of_dynamics = checkpoint["lieconv_pyg"].get("task") == "dynamics"
+    cls: Any = DynamicsModule if of_dynamics else MoleculeModule
+    module = cls(network, **settings)
     load_weights(module, checkpoint["state_dict"], str(path))
-    module.target = target_of(checkpoint, None)
+    if not of_dynamics:
+        module.target = target_of(checkpoint, None)
     return module.to(device).eval()
 
 

@@ -97,6 +97,8 @@ def predict(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     trust = [trust] if isinstance(trust, str) else trust
     model = load(ckpt_path, _usable(device), trust or ())
+    if not isinstance(model, MoleculeModule):
+        raise ValueError(f"{ckpt_path} is of dynamics, and not of molecules")
     if model.target is None:
         raise ValueError(f"{ckpt_path} does not say what its model predicts")
     path = Path(output or f"{Path(data).stem}_{model.target.name}.csv")

@@ -19,7 +19,7 @@ from lieconv_pyg.checkpoints import (
     target_of,
     within,
 )
-from lieconv_pyg.training import MoleculeDataModule
+from lieconv_pyg.training.base import SplitDataModule
 
 #: Settings of the data that say where it is, not what it is.
 _WHERE = {"dataset", "root", "download"}
@@ -59,7 +59,9 @@ def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:
     trust = [] if known.trust is None else yaml.safe_load(known.trust)
     config = _configuration(path, trust if isinstance(trust, list) else [trust])
     if command != "fit":
-        config = {key: config[key] for key in ("model", "data")}
+        config = {
+            key: config[key] for key in ("task", "model", "data") if key in config
+        }
     return [command, f"--config={yaml.safe_dump(config)}", *given], True
 
 
@@ -94,7 +96,8 @@ def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
     config = read_checkpoint(path).get("config")
     if config is None:
         raise ValueError(f"{path} has no configuration: name one by config")
-    check_trusted(config["model"], trust, str(path))
+    objects = [value for value in config["data"].values() if isinstance(value, dict)]
+    check_trusted([config["model"], objects], trust, str(path))
     trainer = {k: v for k, v in config["trainer"].items() if k != "default_root_dir"}
     for name in importable(trainer):
         if not within(name, trust):
@@ -107,19 +110,22 @@ def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
 
 
 def check_same(
-    command: str, path: Path, config: Mapping[str, Any], molecules: MoleculeDataModule
+    command: str, path: Path, config: Mapping[str, Any], data_module: SplitDataModule
 ) -> None:
     r"""Compares a checkpoint's configuration with the one that is about to run.
 
     Raises:
-        ValueError: With what differs: in the network or the target, or, where the run
-            goes on, in the data, the rest of the model or its averages. Or if the
-            run that goes on is over.
+        ValueError: With what differs: in the task, the network or the target, or, where
+            the run goes on, in the data, the rest of the model or its averages. Or if
+            the run that goes on is over.
     """
     checkpoint = read_checkpoint(path)
     there = checkpoint.get("config")
     if there is None:
         return
+    tasks = [c.get("task", "molecules") for c in (there, config)]
+    if tasks[0] != tasks[1]:
+        raise ValueError(f"{path} is of {tasks[0]}, this is to train {tasks[1]}")
     model = [config["model"], there["model"]]
     data = [
         {key: value for key, value in c["data"].items() if key not in _WHERE}
@@ -129,10 +135,13 @@ def check_same(
         model = [{"network": m["network"]} for m in model]
     found = differences(model[1], model[0], "model")
     elsewhere = differences(data[1], data[0], "data")
-    print_there = checkpoint.get("MoleculeDataModule", {}).get("fingerprint")
-    if print_there != molecules.fingerprint and data[0]["target"] == data[1]["target"]:
-        names = [c["data"]["dataset"] for c in (there, config)]
-        elsewhere.append(f"the molecules of {names[0]} are not those of {names[1]}")
+    name = type(data_module).__qualname__
+    print_there = checkpoint.get(name, {}).get("fingerprint")
+    same = data[0].get("target") == data[1].get("target")
+    if print_there != data_module.fingerprint and same:
+        names = [data_module.name_in(c["data"]) for c in (there, config)]
+        what = data_module.examples
+        elsewhere.append(f"the {what} of {names[0]} are not those of {names[1]}")
     if command == "fit":
         found += elsewhere + differences(there.get("ema"), config.get("ema"), "ema")
         epochs, last = checkpoint["epoch"] + 1, config["trainer"]["max_epochs"]
@@ -143,7 +152,7 @@ def check_same(
             f"{path} is of another run: {'; '.join(found)}. Leave config out to take "
             "the checkpoint's, or start anew without ckpt_path"
         )
-    target_of(checkpoint, molecules.target)
+    target_of(checkpoint, getattr(data_module, "target", None))
     if elsewhere:
         note = f"not the data of the checkpoint's run: {'; '.join(elsewhere)}"
         print(f"lieconv: note: {note}", file=sys.stderr)

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError
 from lieconv_pyg.cli import predict
 from lieconv_pyg.cli.errors import RunError, UsageError, usage_errors
 from lieconv_pyg.cli.lightning_cli import LieConvCLI, Run
+from lieconv_pyg.cli.tasks import start
 from lieconv_pyg.training import quiet
 
 
@@ -30,10 +31,10 @@ def fit(args: Sequence[str], table: bool = True) -> Run:
     return cli.run
 
 
-def _start(args: Sequence[str] | None, table: bool = True) -> LieConvCLI:
+def _start(args: Sequence[str], table: bool = True) -> LieConvCLI:
     """Runs a command; complaints about its arguments become :class:`UsageError`."""
     try:
-        return LieConvCLI(args, table)
+        return start(args, table)
     except ArgumentError as error:
         raise UsageError(error) from error
 
@@ -61,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
             if given[:1] == ["predict"]:
                 _predict(given[1:])
             else:
-                _start(args)
+                _start(given)
     except (UsageError, RunError) as error:
         print(f"lieconv: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

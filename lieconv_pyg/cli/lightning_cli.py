@@ -1,27 +1,25 @@
-"""Lightning's command line for molecules."""
+"""Lightning's command line, for whatever is trained."""
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 import yaml
-from jsonargparse import Namespace
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lieconv_pyg import __version__
-from lieconv_pyg.cli.checkpoint import check_same, with_checkpoint
+from lieconv_pyg.cli.checkpoint import check_same
 from lieconv_pyg.cli.errors import RunError, usage_errors
 from lieconv_pyg.cli.networks import long_names
 from lieconv_pyg.cli.predict import parser as predict_parser
@@ -30,18 +28,17 @@ from lieconv_pyg.datasets import Target
 from lieconv_pyg.training import (
     EMA,
     DivergenceError,
-    MoleculeDataModule,
-    MoleculeModule,
+    DynamicsTest,
     Predictions,
     RandomState,
     RunProgress,
     RunReport,
-    error_table,
     trainer_parts,
 )
+from lieconv_pyg.training.base import NetworkModule, SplitDataModule
 from lieconv_pyg.training.report import model_name
 
-_COMMANDS = ("fit", "validate", "test")
+COMMANDS = ("fit", "validate", "test")
 
 
 @dataclass(frozen=True)
@@ -51,48 +48,64 @@ class Run:
     Args:
         folder (Path): The run's folder.
         checkpoint (Path, optional): The best checkpoint; :obj:`None` in a trial run.
-        predictions (Predictions): The test predictions.
-        history (list): Rows (epoch, training MAE, validation MAE).
-        files (list of Path): Predictions and figures.
+        history (list): Rows (epoch, training error, validation error).
+        files (list of Path): Results and figures.
         epoch_seconds (float): Median time of an epoch with its validation.
+        predictions (Predictions, optional): The test predictions, of molecules.
+        test (DynamicsTest, optional): The test errors, of dynamics.
     """
 
     folder: Path
     checkpoint: Path | None
-    predictions: Predictions
     history: list[tuple[float, float, float]]
-    files: list[Path] = field(default_factory=list)
-    epoch_seconds: float = math.nan
+    files: list[Path]
+    epoch_seconds: float
+    predictions: Predictions | None = None
+    test: DynamicsTest | None = None
 
     @property
-    def target(self) -> Target:
-        """What was predicted."""
-        return self.predictions.target
+    def target(self) -> Target | None:
+        """What was predicted of molecules."""
+        return None if self.predictions is None else self.predictions.target
 
 
-class LieConvCLI(LightningCLI):
-    r"""Lightning's command line for :class:`~lieconv_pyg.training.MoleculeModule` and
-    :class:`~lieconv_pyg.training.MoleculeDataModule`.
+class LieConvCLI(LightningCLI, ABC):
+    r"""Lightning's command line for one task. A subclass has its module, data and
+    report.
 
     A run writes into one folder: ``--output``, by default a new one in ``runs``. What
     is wrong with the arguments or the data shows before it is made.
 
     Args:
-        args (sequence of str, optional): The arguments; by default the process's.
+        args (sequence of str): The arguments.
+        goes_on (bool): Whether they go on with a run.
         table (bool, optional): Whether ``fit`` prints the test errors.
             (default: :obj:`True`)
     """
+
+    #: Its name, for ``--task``.
+    task: str
+    module_class: type[NetworkModule]
+    data_class: type[SplitDataModule]
+    report_class: type[RunReport]
+    #: Short names of networks.
+    networks: ClassVar[Mapping[str, str]]
 
     run: Run | None = None
     _best: ModelCheckpoint | None = None
     _last: ModelCheckpoint | None = None
 
-    def __init__(self, args: Sequence[str] | None = None, table: bool = True) -> None:
+    def __init__(
+        self, args: Sequence[str], goes_on: bool = False, table: bool = True
+    ) -> None:
         self.table = table
+        self._goes_on = goes_on
+        with usage_errors():
+            self._given = long_names(args, self.networks)
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
-            MoleculeModule,
-            MoleculeDataModule,
+            self.module_class,
+            self.data_class,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={
@@ -106,11 +119,12 @@ class LieConvCLI(LightningCLI):
             parser_kwargs={
                 **strict,
                 "prog": "lieconv",
-                "description": "Trains and tests networks on molecules.",
+                "description": "Trains and tests networks on molecules, or on "
+                "dynamics with --task dynamics.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
-            args=None if args is None else list(args),
+            args=self._given,
             auto_configure_optimizers=False,
         )
 
@@ -119,7 +133,7 @@ class LieConvCLI(LightningCLI):
         """What there is: fit, validate, test."""
         known = LightningCLI.subcommands()
         # Checkpoints hold plain values: there is nothing to choose.
-        return {name: known[name] | {"weights_only"} for name in _COMMANDS}
+        return {name: known[name] | {"weights_only"} for name in COMMANDS}
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
@@ -130,6 +144,13 @@ class LieConvCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns the run as a whole."""
+        parser.add_argument(
+            "--task",
+            type=Literal[self.task],
+            default=self.task,
+            help="What is trained: molecules or dynamics. It chooses among model, data "
+            "and networks.",
+        )
         parser.add_argument(
             "--output",
             type=str | None,
@@ -156,17 +177,6 @@ class LieConvCLI(LightningCLI):
             help="Packages of yours whose classes a checkpoint's configuration names.",
         )
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, with the configuration of a checkpoint where there is no other."""
-        given = list(sys.argv[1:] if args is None else args)
-        self._goes_on = False
-        with usage_errors():
-            given = long_names(given)
-            if given and given[0] in _COMMANDS:
-                given, self._goes_on = with_checkpoint(given)
-        self._given = given
-        super().parse_arguments(parser, given)
-
     def _parse_ckpt_path(self) -> None:
         """Nothing here, where Lightning has a checkpoint's settings replace those that
         were given: ours are compared with them, see :meth:`_check`."""
@@ -174,38 +184,36 @@ class LieConvCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, and looks at the data."""
         with usage_errors():
-            self._make_paths_absolute()
-            molecules = MoleculeDataModule(**self._get(self.config, "data").as_dict())
-            molecules.setup()
-            self._fit_network_to(molecules.target)
+            self.complete_configuration()
             super().instantiate_classes()
-            self.datamodule.share(molecules)
+            self.look_at_data()
             self.datamodule.check_processes(self.trainer.world_size)
             self._check()
 
-    def _make_paths_absolute(self) -> None:
-        """So that the configuration that is kept holds in other folders too."""
-        data = self._get(self.config, "data")
-        for name in ("dataset", "root"):
-            given = data[name]
-            if given and given.lower() not in ("qm9", "g2"):
-                path = Path(given).expanduser()
-                data[name] = str(path.resolve()) if path.exists() else given
+    @abstractmethod
+    def complete_configuration(self) -> None:
+        """Sets what was left open, before anything is built."""
 
-    def _fit_network_to(self, target: Target) -> None:
-        """Sets what follows from the target and was left open, or is ``auto``: sums
-        for extensive targets, vectors for vectors."""
-        chosen = {
-            "pool": "sum" if target.extensive else "mean",
-            "readout": "add" if target.extensive else "mean",  # PyG's SchNet
-            "out_vectors": target.num_components > 1,
-        }
-        given = self.parser.parse_args(self._given, defaults=False)
-        fixed = self._get(given, "model").network.get("init_args") or Namespace()
-        settings = self._get(self.config, "model").network.get("init_args") or {}
-        for name, value in chosen.items():
-            if name in settings and fixed.get(name, "auto") == "auto":
-                settings[name] = value
+    @abstractmethod
+    def look_at_data(self) -> None:
+        """Has the data at hand."""
+
+    @property
+    @abstractmethod
+    def run_name(self) -> str:
+        """What begins the name of the run's folder."""
+
+    @abstractmethod
+    def error(self, value: float) -> str:
+        """An error of a run's history, with its name and unit."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Any]:
+        """What the test has found, for :class:`Run`."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """What the test has found, as text."""
 
     @rank_zero_only
     def _check(self) -> None:
@@ -226,7 +234,9 @@ class LieConvCLI(LightningCLI):
                 "bf16-mixed or 32-true"
             )
         if self.trainer.limit_test_batches == 0:
-            raise ValueError("trainer.limit_test_batches leaves no test molecules")
+            raise ValueError(
+                f"trainer.limit_test_batches leaves no test {self.datamodule.examples}"
+            )
         if self.trainer.max_epochs == 0:
             raise ValueError("trainer.max_epochs must be at least 1")
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
@@ -261,8 +271,7 @@ class LieConvCLI(LightningCLI):
                 stamp = f"{now}-{secrets.token_hex(2)}"  # several begin at once
             os.environ["LIECONV_STAMP"] = stamp
             network = type(self.model.network).__name__
-            target = Path(self.datamodule.target_name).name
-            name = f"{target}-{network}-{stamp}".replace(" ", "_")
+            name = f"{self.run_name}-{network}-{stamp}".replace(" ", "_")
             self._folder = Path(output) if output else Path("runs") / name
         return self._folder
 
@@ -271,7 +280,7 @@ class LieConvCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         fit = self.subcommand == "fit"
         trial = bool(config.get("fast_dev_run"))
-        self.report = RunReport(self.folder if fit and not trial else None)
+        self.report = self.report_class(self.folder if fit and not trial else None)
         self.progress = RunProgress()
         callbacks: list[Any] = [self.report, RandomState()]
         if config.get("enable_progress_bar") is not False:
@@ -300,13 +309,12 @@ class LieConvCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Says what is going to be trained, on what, and where it goes."""
-        self.progress.unit = self.datamodule.target.unit
         size = sum(p.numel() for p in self.model.network.parameters())
         device = type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
         name = model_name(self.model.network)
-        _say(f"data     {self.datamodule.describe()}")
-        _say(f"model    {name}, {size:,} parameters, {device}")
-        _say(f"folder   {self.folder}")
+        say(f"data     {self.datamodule.describe()}")
+        say(f"model    {name}, {size:,} parameters, {device}")
+        say(f"folder   {self.folder}")
 
     def after_fit(self) -> None:
         """Tests the best checkpoint and shows the errors."""
@@ -322,22 +330,21 @@ class LieConvCLI(LightningCLI):
             verbose=False,
             weights_only=True,
         )
-        assert self.report.predictions is not None
         self.run = Run(
             self.folder,
             Path(best) if best else None,
-            self.report.predictions,
             self.report.history,
             self.report.files,
             self.report.epoch_seconds,
+            **self.results(),
         )
         self._say_best(early)
         if self.table:
-            _say("\n" + error_table([self.run.predictions]) + "\n")
+            say("\n" + self.summary() + "\n")
         for file in self.run.files:
-            _say(f"wrote    {file}")
+            say(f"wrote    {file}")
         if self.run.checkpoint is not None:
-            _say(f"checkpoint {self.run.checkpoint}, figures in {self.folder}")
+            say(f"checkpoint {self.run.checkpoint}, figures in {self.folder}")
 
     def _say_best(self, early: bool) -> None:
         """Which epoch is tested, and whether the run stopped early."""
@@ -345,27 +352,23 @@ class LieConvCLI(LightningCLI):
             return
         epoch = self.report.loaded_epoch
         errors = [row[2] for row in self.run.history if row[0] == epoch]
-        error = "".join(f", val MAE {e:.4g} {self.run.target.unit}" for e in errors)
+        error = "".join(f", val {self.error(e)}" for e in errors)
         patience = self._get(self.config, "patience")
         stopped = f"; stopped: {patience} epochs without a better one" if early else ""
         last = self.run.history[-1][0]
-        _say(f"tested   the best epoch, {epoch} of {last}{error}{stopped}")
+        say(f"tested   the best epoch, {epoch} of {last}{error}{stopped}")
 
-    def validate(self, model: MoleculeModule, **kwargs: Any) -> None:
+    def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Shows the validation errors with their units."""
         self.trainer.validate(model, **{**kwargs, "verbose": False})
-        target, number = self.datamodule.target, len(self.datamodule.parts[1])
-        _say(f"{target.name}, {number} validation molecules")
-        found = self.trainer.callback_metrics
-        _say(f"MAE {found['val/mae']:.4g} {target.unit}")
-        if "val/force_mae" in found:
-            _say(f"FORCE MAE {found['val/force_mae']:.4g} {target.unit}/Å")
+        number = len(self.datamodule.parts[1])
+        say(f"{self.run_name}, {number} validation {self.datamodule.examples}")
+        say(self.error(float(self.trainer.callback_metrics[self.report.errors[1]])))
 
-    def test(self, model: MoleculeModule, **kwargs: Any) -> None:
+    def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Shows the test errors as the table of a run."""
         self.trainer.test(model, **{**kwargs, "verbose": False})
-        assert self.report.predictions is not None
-        _say(error_table([self.report.predictions]))
+        say(self.summary())
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -382,5 +385,6 @@ def _rank() -> int:
 
 
 @rank_zero_only
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Prints a line, on the first process."""
     print(text, flush=True)

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lieconv_pyg.datasets import find_name
-
-#: For ``--model.network``.
-NETWORKS = {
-    "lieconv": "lieconv_pyg.nn.MoleculeLieResNet",
-    "graph_net": "lieconv_pyg.nn.graph_net.GraphNet",
-    "egnn": "lieconv_pyg.nn.EGNN",
-    "schnet": "lieconv_pyg.nn.pyg_models.SchNet",
-    "dimenet": "lieconv_pyg.nn.pyg_models.DimeNetPlusPlus",
-}
 
 _OPTION = "--model.network"
 
 
-def long_names(args: Sequence[str]) -> list[str]:
+def long_names(args: Sequence[str], networks: Mapping[str, str]) -> list[str]:
     r"""Arguments with the class of a network for its short name. A way of pooling that
     another network had in a configuration does not go over to it.
 
@@ -33,9 +24,9 @@ def long_names(args: Sequence[str]) -> list[str]:
         if before == _OPTION:  # it stands apart from its value
             option, name = found.pop(), arg
         if option == _OPTION and re.fullmatch("[a-z_]+", name):
-            name = find_name(name, NETWORKS, "network")
-        if option == _OPTION and name in NETWORKS:
-            found.append(f"{option}={NETWORKS[name]}")
+            name = find_name(name, networks, "network")
+        if option == _OPTION and name in networks:
+            found.append(f"{option}={networks[name]}")
             if name in ("graph_net", "egnn"):
                 found.append(f"{option}.init_args.pool=auto")
         elif before == _OPTION:

@@ -6,6 +6,7 @@ from lieconv_pyg.dynamics.conserved import (
     Kept,
     angular_momentum,
     conservation_report,
+    conserved_along,
     linear_momentum,
 )
 from lieconv_pyg.dynamics.graph_net import HOGN, OGN, VOGN
@@ -46,6 +47,7 @@ __all__ = [
     "Trajectory",
     "angular_momentum",
     "conservation_report",
+    "conserved_along",
     "integrate",
     "linear_momentum",
     "particle_frames",

@@ -14,7 +14,7 @@ from lieconv_pyg.dynamics.hamiltonian import (
     HamiltonianDynamics,
     kinetic_energy,
 )
-from lieconv_pyg.dynamics.integrate import integrate
+from lieconv_pyg.dynamics.integrate import Trajectory, integrate
 
 
 def linear_momentum(
@@ -121,6 +121,11 @@ class ConservationReport:
     quantities: dict[str, Kept]
     diverged: str = ""
 
+    def rate(self, name: str) -> float:
+        """The largest rate of the components of ``P``, ``L`` or ``energy``."""
+        found = [k.rate for n, k in self.quantities.items() if n.split("_")[0] == name]
+        return max(found, default=0.0)
+
     def __str__(self) -> str:
         lines = [f"{'':18}{'drift':>10}{'rate':>10}"]
         for name, (drift, rate, kept) in self.quantities.items():
@@ -168,12 +173,36 @@ def conservation_report(
         num_samples: Number of states at which rates are found.
         precision: The largest rate at which a quantity counts as kept.
     """
-    batch = dynamics.check(x, pos, momentum, batch)
-    size = int(batch[-1]) + 1
     path = integrate(
         dynamics, x, pos, momentum, times, batch, method=method, substeps=substeps
     )
-    chosen = torch.linspace(0, times.numel() - 1, num_samples).round().long().unique()
+    return conserved_along(dynamics, x, path, batch, num_samples, precision)
+
+
+@torch.no_grad()
+def conserved_along(
+    dynamics: Dynamics,
+    x: Tensor,
+    path: Trajectory,
+    batch: Tensor | None = None,
+    num_samples: int = 20,
+    precision: float = 1e-9,
+) -> ConservationReport:
+    r"""What :func:`conservation_report` finds, for trajectories that are there.
+
+    Args:
+        dynamics: A network or a :class:`~lieconv_pyg.dynamics.System`.
+        x: Parameters :math:`(N, F)` of the particles.
+        path: The trajectories of these dynamics.
+        batch: The system of each particle :math:`(N)`. (default: one system)
+        num_samples: Number of states at which rates are found.
+        precision: The largest rate at which a quantity counts as kept.
+    """
+    pos, momentum = path.pos[:, 0], path.momentum[:, 0]
+    batch = dynamics.check(x, pos, momentum, batch)
+    size = int(batch[-1]) + 1
+    last = path.times.numel() - 1
+    chosen = torch.linspace(0, last, num_samples).round().long().unique()
     drifts = _drifts(dynamics, x, path.pos, path.momentum, batch, size)
     rates: dict[str, Tensor] = {}
     for k in chosen.tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -18,11 +19,15 @@ from lieconv_pyg.groups import SE2, SE3, SO2, SO3, LieGroup, SmoothSO
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, lift
 from lieconv_pyg.nn import LieResNet
+from lieconv_pyg.nn.group_neighborhood import Envelope
 from lieconv_pyg.nn.swish import Swish
 
 
 class _LieDynamics(Dynamics):
     """A LieResNet on the particles' parameters, with lifts that never change."""
+
+    #: Whether outputs are energies, which must not jump where an angle does.
+    smooth = False
 
     def __init__(
         self,
@@ -31,11 +36,15 @@ class _LieDynamics(Dynamics):
         out_channels: int,
         center: bool,
         num_lifts: int,
+        fill: float | Sequence[float],
+        radius: float | Sequence[float] | None,
+        envelope: Envelope,
+        act: str | Callable | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(group.space_dim, num_params, center=center)
         for name in ("num_neighbors", "eval_num_neighbors", "ratio", "k"):
-            if kwargs.get(name) is not None:
+            if kwargs.get(name) not in (None, 1):
                 raise ValueError(
                     f"'{name}' is not for dynamics: an energy must be a smooth "
                     "function of all particles. Take 'fill' or 'radius', where there "
@@ -43,12 +52,19 @@ class _LieDynamics(Dynamics):
                 )
         self.group = group
         self.num_lifts = num_lifts
-        # Neighbourhoods end smoothly, where they do.
-        ends = kwargs.get("radius") is not None or kwargs.get("fill", 1.0) != 1.0
-        kwargs.setdefault("envelope", True if ends else None)
-        kwargs.setdefault("norm", None)
+        if envelope is None and (radius is not None or fill != 1.0):
+            envelope = True  # neighbourhoods end smoothly, where they do
+        turns = self.smooth and isinstance(group, SO2 | SO3)
         self.net = LieResNet(
-            num_params, out_channels, group, num_lifts=num_lifts, **kwargs
+            num_params,
+            out_channels,
+            SmoothSO(group.space_dim, group.alpha) if turns else group,
+            num_lifts=num_lifts,
+            fill=fill,
+            radius=radius,
+            envelope=envelope,
+            act=Swish() if act == "swish" else act,
+            **kwargs,
         )
 
     def reset_parameters(self) -> None:
@@ -62,7 +78,7 @@ class _LieDynamics(Dynamics):
         self.net.calibrate(pos, batch)
 
     def _lifted(self, pos: Tensor, batch: Tensor) -> Lifted:
-        return lift(self.group, pos, batch, self.num_lifts, fixed=True)
+        return lift(self.net.group, pos, batch, self.num_lifts, fixed=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.group})"
@@ -108,12 +124,20 @@ class HLieResNet(_LieDynamics, SeparableDynamics):
             frame. (default: :obj:`1`)
         pool (str, optional): :obj:`"mean"` or :obj:`"sum"` over particles.
             (default: :obj:`"mean"`)
-        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
-            such as :obj:`fill` or :obj:`act`.
+        fill (float or Sequence[float], optional): As for
+            :class:`~lieconv_pyg.nn.LieResNet`. (default: :obj:`1.0`, all particles)
+        radius (float or Sequence[float], optional): As there. (default: :obj:`None`)
+        envelope (optional): As there; by default neighbourhoods end smoothly, where
+            they do.
+        act (str or Callable, optional): The activation. (default: :obj:`"swish"`)
+        norm (str, optional): The norm. (default: :obj:`None`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`.
 
     Raises:
         ValueError: If the arguments do not go together.
     """
+
+    smooth = True
 
     def __init__(
         self,
@@ -125,6 +149,11 @@ class HLieResNet(_LieDynamics, SeparableDynamics):
         lift: Literal["fixed", "particles"] | None = None,
         num_lifts: int = 1,
         pool: Literal["mean", "sum"] = "mean",
+        fill: float | Sequence[float] = 1.0,
+        radius: float | Sequence[float] | None = None,
+        envelope: Envelope = None,
+        act: str | Callable | None = "swish",
+        norm: str | None = None,
         **kwargs: Any,
     ) -> None:
         moves = isinstance(check_group(group), SE2 | SE3)
@@ -139,14 +168,17 @@ class HLieResNet(_LieDynamics, SeparableDynamics):
             )
         if pool not in ("mean", "sum"):
             raise ValueError(f"'pool' must be 'mean' or 'sum' (got {pool!r})")
-        turns = isinstance(group, SO2 | SO3)
-        kwargs.setdefault("act", Swish())
         super().__init__(
-            SmoothSO(group.space_dim, group.alpha) if turns else group,
+            group,
             num_params,
             1,
             center,
             num_lifts,
+            fill,
+            radius,
+            envelope,
+            act,
+            norm=norm,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             pool=pool,
@@ -189,6 +221,12 @@ class FLieResNet(_LieDynamics):
         center (bool, optional): Whether the mean of the positions is subtracted.
             (default: :obj:`True`)
         num_lifts (int, optional): Lifts of each particle. (default: :obj:`1`)
+        fill (float or Sequence[float], optional): As for :class:`HLieResNet`.
+            (default: :obj:`1.0`)
+        radius (float or Sequence[float], optional): As there. (default: :obj:`None`)
+        envelope (optional): As there.
+        act (str or Callable, optional): As there. (default: :obj:`"swish"`)
+        norm (str, optional): As there. (default: :obj:`None`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`.
     """
 
@@ -200,6 +238,11 @@ class FLieResNet(_LieDynamics):
         num_layers: int = 4,
         center: bool = True,
         num_lifts: int = 1,
+        fill: float | Sequence[float] = 1.0,
+        radius: float | Sequence[float] | None = None,
+        envelope: Envelope = None,
+        act: str | Callable | None = "swish",
+        norm: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -208,6 +251,11 @@ class FLieResNet(_LieDynamics):
             2,
             center,
             num_lifts,
+            fill,
+            radius,
+            envelope,
+            act,
+            norm=norm,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             pool=None,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.dynamics.rollout import RolloutErrors
+from lieconv_pyg.figures import COLOURS, new_figure
 
 _PANELS = {
     "state": "error of the state",
@@ -17,18 +18,7 @@ _PANELS = {
     "linear": "change of the linear momentum",
     "angular": "change of the angular momentum",
 }
-_COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0", "#b8383b", "#5b5b5b", "#c79a00")
 _SMALL = 1e-16  # what is shown of zeros
-
-
-def _figure(width: float, height: float) -> Any:
-    """A figure on the Agg canvas, whatever backend is in use elsewhere."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def plot_errors(errors: Mapping[str, RolloutErrors], path: str | os.PathLike) -> None:
@@ -40,7 +30,7 @@ def plot_errors(errors: Mapping[str, RolloutErrors], path: str | os.PathLike) ->
             name.
         path (path): The PNG file to write.
     """
-    figure = _figure(9.0, 6.4)
+    figure = new_figure(9.0, 6.4)
     panels = figure.subplots(2, 2, sharex=True).flatten()
     for (name, found), colour in zip(
         errors.items(), _colours(len(errors)), strict=True
@@ -72,10 +62,7 @@ def plot_trajectories(
         learned (mapping): Those of rollouts, by name.
         path (path): The PNG file to write.
     """
-    columns = min(4, len(learned))
-    rows = -(-len(learned) // columns)
-    figure = _figure(0.4 + 2.7 * columns, 0.5 + 2.7 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    figure, panels = _panels(len(learned), 2.7)
     low, high = _limits(true)
     for panel, (name, pos) in zip(panels, learned.items(), strict=False):
         for particle, colour in enumerate(_colours(len(pos))):
@@ -86,8 +73,6 @@ def plot_trajectories(
             panel.plot(*true[particle, 0, :2].cpu(), "o", color=colour, markersize=4)
         panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
         panel.title.set_fontsize(10)
-    for panel in panels[len(learned) :]:
-        panel.set_visible(False)
     figure.suptitle("learned (colours) and true (grey)", fontsize=10)
     figure.savefig(path)
 
@@ -109,8 +94,7 @@ def animate(
     """
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    figure = _figure(2.6 * len(learned), 2.9)
-    panels = figure.subplots(1, len(learned), squeeze=False)[0]
+    figure, panels = _panels(len(learned), 2.4)
     low, high = _limits(true)
     colours = _colours(true.size(0))
     moving = []
@@ -134,8 +118,19 @@ def animate(
     film.save(os.fspath(path), PillowWriter(fps=20), dpi=70)
 
 
+def _panels(number: int, size: float) -> tuple[Any, list[Any]]:
+    """A figure of so many square panels, five in a row at most."""
+    rows = -(-number // 5)
+    columns = -(-number // rows)
+    figure = new_figure(0.4 + size * columns, 0.5 + size * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for panel in panels[number:]:
+        panel.set_visible(False)
+    return figure, panels[:number]
+
+
 def _colours(number: int) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(number)]
+    return [COLOURS[i % len(COLOURS)] for i in range(number)]
 
 
 def _limits(pos: Tensor) -> tuple[float, float]:

@@ -69,11 +69,10 @@ def rollout(
     x, pos, momentum = (
         value.to(like) for value in (data.x, data.pos[:, 0], data.momentum[:, 0])
     )
-    times = common_times(data)
+    times = common_times(data).to(like.device)
+    batch = None if data.batch is None else data.batch.to(like.device)
     return integrate(
-        *(dynamics, x, pos, momentum, times, data.batch),
-        method=method,
-        substeps=substeps,
+        dynamics, x, pos, momentum, times, batch, method=method, substeps=substeps
     )
 
 
@@ -113,10 +112,10 @@ def rollout_errors(
     linear = linear_momentum(p, batch, size)
     angular = angular_momentum(q, p, batch, size)
     return RolloutErrors(
-        found.times,
+        found.times.to(q.device),
         scatter(off.square().mean(2), batch, 0, size, "mean").sqrt(),
         (energy - energy[:, :1]).abs() / kinetic.amax(1, keepdim=True),
         (linear - linear[:, :1]).norm(dim=2),
         (angular - angular[:, :1]).norm(dim=2),
-        found.diverged_at,
+        found.diverged_at.to(q.device),
     )

@@ -45,8 +45,8 @@ class Trajectories(InMemoryDataset):
     They are computed once, and read from then on: :obj:`root/processed/train.pt`. An
     item has :obj:`x` :math:`(N, F)`, :obj:`pos` and :obj:`momentum`
     :math:`(N, T, d)`, and the times :obj:`t` :math:`(1, T)`. The first :math:`n`
-    systems are the same however many there are, and a file of more than are asked for
-    serves as well.
+    systems are the same however many there are: a file of more than are asked for
+    serves as well, and one of fewer is replaced.
 
     Args:
         root (path): Folder of the files.
@@ -235,14 +235,16 @@ class Trajectories(InMemoryDataset):
             if key != "num_systems" and there.get(key) != self.settings.get(key)
         ]
         wanted, number = self.settings["num_systems"], there.get("num_systems", 0)
-        of_all = there.get("center_momenta") == "systems"
-        if number < wanted or (of_all and number != wanted):
+        if number != wanted and there.get("center_momenta") == "systems":
             wrong.append(f"num_systems={number} there, {wanted} here")
         if wrong:
             raise ValueError(
                 f"{path} has trajectories of other settings ({'; '.join(wrong)}): take "
                 "another 'root', or set 'force_reload' to replace them"
             )
+        if number < wanted:
+            self.process()
+            saved = torch.load(path, weights_only=True)
         self.data, self.slices = Data.from_dict(saved["data"]), saved["slices"]
         self._indices = range(wanted * self.settings["num_chunks"])
 

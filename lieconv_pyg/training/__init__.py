@@ -3,9 +3,17 @@ r"""Training of molecules, and of dynamics, on Lightning."""
 from lieconv_pyg.training.divergence import DivergenceError
 from lieconv_pyg.training.dynamics_data import DynamicsDataModule
 from lieconv_pyg.training.dynamics_module import DynamicsModule
+from lieconv_pyg.training.dynamics_report import (
+    DynamicsReport,
+    DynamicsTest,
+    Rollouts,
+    dynamics_table,
+    dynamics_text,
+)
 from lieconv_pyg.training.ema import EMA
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
+from lieconv_pyg.training.molecule_report import MoleculeReport
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.progress import RunProgress
 from lieconv_pyg.training.quiet import quiet
@@ -19,12 +27,18 @@ __all__ = [
     "DivergenceError",
     "DynamicsDataModule",
     "DynamicsModule",
+    "DynamicsReport",
+    "DynamicsTest",
     "MoleculeDataModule",
     "MoleculeModule",
+    "MoleculeReport",
     "Predictions",
     "RandomState",
+    "Rollouts",
     "RunProgress",
     "RunReport",
+    "dynamics_table",
+    "dynamics_text",
     "error_table",
     "learning_curve",
     "parity_plot",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -100,7 +100,12 @@ class SplitDataModule(LightningDataModule):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """What tells these data from others."""
+        """What tells these data from others, whatever part of them is taken."""
+
+    @staticmethod
+    @abstractmethod
+    def name_in(config: Mapping[str, Any]) -> str:
+        """The name of the data in a configuration."""
 
     @abstractmethod
     def describe(self) -> str:

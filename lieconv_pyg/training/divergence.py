@@ -22,7 +22,7 @@ class Divergence:
         self._batches: list[tuple[Tensor, list[str]]] = []
 
     def note(self, loss: Tensor, batch: Data) -> None:
-        """Keeps the loss of a batch, and its molecules' names."""
+        """Keeps the loss of a batch, and the names of its molecules, if it has any."""
         self._batches.append((loss, list(batch.get("name", []))))
 
     def check(self, module: LightningModule) -> None:
@@ -59,9 +59,9 @@ class Divergence:
             DivergenceError: With the step, the molecules and the last checkpoint.
         """
         batches, self._batches = self._batches, []
-        names = [name for loss, n in batches if not loss.isfinite() for name in n]
-        found = gather(names)
-        if any(found):
+        bad = [n for loss, n in batches if not loss.isfinite()]
+        if any(gather(bool(bad))):
+            found = gather([name for names in bad for name in names])
             raise DivergenceError(_message(module.trainer, "validation loss", found))
 
 
@@ -69,9 +69,10 @@ def _message(trainer: Trainer, what: str, names: list[list[str]]) -> str:
     paths = [getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks]
     saved = [path for path in paths if path]
     good = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint yet"
-    molecules = ", ".join(name for part in names for name in part)
+    named = ", ".join(name for part in names for name in part)
+    molecules = f", on the molecules {named}" if named else ""
     return (
         f"the {what} is not finite at step {trainer.global_step + 1} (epoch "
-        f"{trainer.current_epoch + 1}), on the molecules {molecules}; {good}; a lower "
+        f"{trainer.current_epoch + 1}){molecules}; {good}; a lower "
         "model.lr or trainer.gradient_clip_val may help"
     )

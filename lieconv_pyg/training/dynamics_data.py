@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
+
+from torch_geometric.data import Batch
 
 from lieconv_pyg.dynamics import Springs, System, Trajectories
 from lieconv_pyg.dynamics.trajectories import SPLITS
@@ -14,14 +17,17 @@ class DynamicsDataModule(SplitDataModule):
     r"""Trajectories of a system for training, validation and test.
 
     Args:
-        system: What moves.
-        root: Folder of the files, which are made where they are not there.
+        system: What moves. By default :class:`~lieconv_pyg.dynamics.Springs`.
+        root: Folder of the files, which are made where they are not there. By default
+            one in ``data`` with the name of the system.
         num_systems: Numbers of training, validation and test systems.
         chunk: States of an item.
         num_chunks: Items of each system.
         num_states: States of a trajectory. By default the system's.
         step: Time between states. By default the system's.
-        batch_size: Items in a batch.
+        batch_size: Chunks in a batch of each process. In training the last batch is
+            left out if it is smaller; in validation and test it never is.
+        num_rollouts: Test systems that are followed for all their states.
         seed: Other numbers, other systems.
 
     Raises:
@@ -34,44 +40,81 @@ class DynamicsDataModule(SplitDataModule):
     def __init__(
         self,
         system: System | None = None,
-        root: str = "data/dynamics",
+        root: str | None = None,
         num_systems: tuple[int, int, int] = (3000, 200, 2000),
         chunk: int = 5,
         num_chunks: int = 1,
         num_states: int | None = None,
         step: float | None = None,
         batch_size: int = 200,
+        num_rollouts: int = 50,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size)
         self.check_batch_size(num_systems[0] * num_chunks)
+        if num_rollouts < 0:
+            raise ValueError(f"num_rollouts must be at least 0, got {num_rollouts}")
         self.system = Springs() if system is None else system
+        name = type(self.system).__name__.lower()
+        self.root = os.path.expanduser(root or os.path.join("data", name))
         self.num_systems = num_systems
+        self.num_rollouts = num_rollouts
+        self._chunks: dict[str, Any] = dict(chunk=chunk, num_chunks=num_chunks)
         self._settings: dict[str, Any] = dict(
-            root=os.path.expanduser(root),
-            chunk=chunk,
-            num_chunks=num_chunks,
-            num_states=num_states,
-            step=step,
-            seed=seed,
+            num_states=num_states, step=step, seed=seed
         )
-        self._parts: dict[str, Trajectories] = {}
+        self._parts: list[Trajectories] | None = None
+
+    def prepare_data(self) -> None:
+        """Computes the trajectories, on one process."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the trajectories, and computes those that are not there."""
+        if self._parts is None:
+            self._parts = [
+                self._trajectories(self.root, split, number, **self._chunks)
+                for split, number in zip(SPLITS, self.num_systems, strict=True)
+            ]
+            if self.num_rollouts:
+                self.rollouts()
+
+    def _trajectories(
+        self, root: str, split: str, number: int, **chunks: Any
+    ) -> Trajectories:
+        return Trajectories(
+            root, self.system, split, number, **chunks, **self._settings
+        )
 
     @property
     def parts(self) -> list[Trajectories]:
-        """Training, validation and test trajectories."""
-        return [self.part(split) for split in SPLITS]
+        """Training, validation and test chunks."""
+        self.setup()
+        assert self._parts is not None
+        return self._parts
+
+    def rollouts(self) -> Batch:
+        """Whole trajectories of the first test systems."""
+        root = os.path.join(self.root, "whole")
+        whole = self._trajectories(root, "test", self.num_rollouts, chunk=None)
+        return Batch.from_data_list(list(whole))
+
+    @staticmethod
+    def name_in(config: Mapping[str, Any]) -> str:
+        """The system."""
+        return str((config["system"] or {}).get("class_path", "Springs"))
 
     @property
     def fingerprint(self) -> str:
-        """The settings of the training trajectories."""
-        return str(self.part("train").settings)
+        """The settings of the system and its trajectories, whatever their number."""
+        settings = self.parts[0].settings
+        return repr({k: v for k, v in settings.items() if k != "num_systems"})
 
-    def part(self, split: str) -> Trajectories:
-        """The trajectories of a split."""
-        if split not in self._parts:
-            number = self.num_systems[list(SPLITS).index(split)]
-            self._parts[split] = Trajectories(
-                system=self.system, split=split, num_systems=number, **self._settings
-            )
-        return self._parts[split]
+    def describe(self) -> str:
+        """One sentence on the data, for the head of a run."""
+        train, valid, test = map(len, self.parts)
+        size, step = self._chunks["chunk"], self.parts[0].settings["step"]
+        return (
+            f"{self.system}: {train} training, {valid} validation and {test} test "
+            f"chunks of {size} states, {step:g} apart"
+        )

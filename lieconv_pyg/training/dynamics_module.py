@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
+from lieconv_pyg.checkpoints import stamp
 from lieconv_pyg.dynamics import Dynamics
 from lieconv_pyg.dynamics.integrate import solve
 from lieconv_pyg.dynamics.rollout import common_times
@@ -50,6 +51,16 @@ class DynamicsModule(NetworkModule):
         self.substeps = substeps
         self.recompute = recompute
 
+    def check(self, data: Any) -> None:
+        r"""Checks that the network is one for the system of the data.
+
+        Raises:
+            ValueError: If it has another dimension, or other numbers of parameters or
+                of particles.
+        """
+        few = Batch.from_data_list(data.system.sample(8))
+        self.network.check(few.x, few.pos, few.momentum, few.batch)
+
     def setup(self, stage: str) -> None:
         """Checks the data against the network; before training, sets radii."""
         data = getattr(self.trainer, "datamodule", None)
@@ -79,14 +90,15 @@ class DynamicsModule(NetworkModule):
             derivative, state, times, substeps=self.substeps, recompute=parameters
         )
 
-    def _loss(self, batch: Data) -> Tensor:
+    def loss(self, batch: Data) -> Tensor:
+        """The mean square error of the rollouts of a batch."""
         found = self(batch)
         true = torch.cat([batch.pos, batch.momentum], dim=2).transpose(0, 1)
         return (found - true.to(found.dtype)).square().mean()
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The mean square error."""
-        loss = self._loss(batch)
+        loss = self.loss(batch)
         self.log(
             "train/loss",
             loss.detach(),
@@ -100,11 +112,15 @@ class DynamicsModule(NetworkModule):
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:
         """The mean square error."""
-        loss = self._loss(batch).detach()
+        loss = self.loss(batch).detach()
         self.log("val/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
         self._validation.note(loss, batch)
 
     def test_step(self, batch: Data, batch_idx: int) -> None:
         """The mean square error."""
-        loss = self._loss(batch).detach()
+        loss = self.loss(batch).detach()
         self.log("test/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the version of the package."""
+        stamp(checkpoint, "dynamics")

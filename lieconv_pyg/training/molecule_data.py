@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from lieconv_pyg.datasets import (
     Molecules,
@@ -119,6 +120,11 @@ class MoleculeDataModule(SplitDataModule):
         self.setup()
         assert self._statistics is not None
         return self._statistics
+
+    @staticmethod
+    def name_in(config: Mapping[str, Any]) -> str:
+        """The dataset."""
+        return config["dataset"]
 
     @property
     def fingerprint(self) -> str:

@@ -242,7 +242,7 @@ class MoleculeModule(NetworkModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the target and the version of the package, as plain values."""
-        stamp(checkpoint, self.target)
+        stamp(checkpoint, "molecules", self.target)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the target; refuses another than the data's."""

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from lieconv_pyg.datasets import Target
+from lieconv_pyg.figures import COLOURS, new_figure
 from lieconv_pyg.training.results import Errors, Predictions
 
-_COLOURS = ("#1f5fa8", "#d9822b", "#3a8f5c", "#8a4fa0")
 _GREYS = ("0.45", "0.7")
 _TIGHT: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 _STYLE: Any = {
@@ -24,16 +24,6 @@ _STYLE: Any = {
     "axes.titlesize": 11,
     "legend.frameon": False,
 }
-
-
-def _figure(width: float) -> Any:
-    """A figure on the Agg canvas, whatever backend is in use elsewhere."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 4.6), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _or_infinite(value: float) -> float:
@@ -58,9 +48,9 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
     span = (low - margin, high + margin)
     few = len(results[0].values) < 300
     with matplotlib.rc_context(_STYLE):
-        figure = _figure(0.8 + 3.9 * len(results))
+        figure = new_figure(0.8 + 3.9 * len(results), 4.6, 150)
         panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
-        for r, axes, colour in zip(results, panels, cycle(_COLOURS), strict=False):
+        for r, axes, colour in zip(results, panels, cycle(COLOURS), strict=False):
             axes.plot(span, span, color="0.6", linewidth=1, zorder=1)
             axes.scatter(
                 r.values,
@@ -87,7 +77,7 @@ def parity_plot(results: Sequence[Predictions], path: str | os.PathLike) -> None
 
 def learning_curve(
     histories: Mapping[str, Sequence[tuple[float, float, float]]],
-    target: Target,
+    target: Target | str,
     path: str | os.PathLike,
     simple: Mapping[str, Errors] | None = None,
 ) -> None:
@@ -97,7 +87,7 @@ def learning_curve(
     Args:
         histories (mapping): For each model its rows (epoch, training MAE,
             validation MAE), in the target's unit.
-        target (Target): What was predicted.
+        target (Target or str): What was predicted, or the name of another error.
         path (path): The PNG file to write.
         simple (mapping, optional): Test errors of simple predictors by name, a dashed
             line each; those within 1% of one before are left out.
@@ -106,10 +96,10 @@ def learning_curve(
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     with matplotlib.rc_context(_STYLE):
-        figure = _figure(5.4)
+        figure = new_figure(5.4, 4.6, 150)
         axes = figure.add_subplot()
         for (model, rows), colour in zip(
-            histories.items(), cycle(_COLOURS), strict=False
+            histories.items(), cycle(COLOURS), strict=False
         ):
             if not rows:
                 continue
@@ -135,7 +125,9 @@ def learning_curve(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        unit = f" ({target.unit})" if target.unit else ""
-        axes.set(xlabel="epoch", ylabel=f"mean absolute error of {target.name}{unit}")
+        if isinstance(target, Target):
+            unit = f" ({target.unit})" if target.unit else ""
+            target = f"mean absolute error of {target.name}{unit}"
+        axes.set(xlabel="epoch", ylabel=target)
         figure.legend(loc="outside upper center", ncols=2, fontsize=9)
         figure.savefig(path, **_TIGHT)

@@ -66,9 +66,11 @@ class RunProgress(ProgressBar):
         metrics = trainer.callback_metrics
         shown = [f"epoch {trainer.current_epoch + 1}"]
         if "train/loss" in metrics:
-            shown.append(f"loss {float(metrics['train/loss']):.3f}")
+            shown.append(f"loss {float(metrics['train/loss']):.3g}")
         if "val/mae" in metrics:
             shown.append(f"val MAE {float(metrics['val/mae']):.4g} {self.unit}".strip())
+        elif "val/loss" in metrics:
+            shown.append(f"val loss {float(metrics['val/loss']):.3g}")
         self._bar.set_postfix_str(", ".join(shown), refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -154,10 +154,18 @@ def error_table(results: Sequence[Predictions]) -> str:
     for name, errors in first.simple().items():
         row = [name, *errors.text()]
         rows.append(row + [""] * (len(rows[0]) - len(row)))
+    return "\n".join(
+        [f"{first.title}, trained on {first.num_train}", "", *text_table(rows)]
+    )
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, with the first row as its head and the first column to the
+    left."""
     first_width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for name, *cells in rows:
         right = (cell.rjust(n) for cell, n in zip(cells, widths, strict=True))
         lines.append("  ".join([name.ljust(first_width), *right]).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
-    return "\n".join([f"{first.title}, trained on {first.num_train}", "", *lines])
+    return lines

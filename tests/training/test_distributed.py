@@ -15,7 +15,7 @@ from lightning.pytorch import Callback
 import lieconv_pyg
 from lieconv_pyg.cli import fit
 from lieconv_pyg.training import MoleculeDataModule, RandomState
-from lieconv_pyg.training.report import _in_order
+from lieconv_pyg.training.molecule_report import _in_order
 
 NETWORK = "--model.network.init_args"
 TINY = [
