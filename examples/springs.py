@@ -98,7 +98,8 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
             parser.error(f"no network is called {name!r}: take {', '.join(NAMES)}")
     fixed = {"FC", "HFC"}.intersection(args.networks)
     if args.particles and fixed:
-        parser.error(f"{' and '.join(sorted(fixed))} are for six particles only")
+        names = " and ".join(sorted(fixed))
+        parser.error(f"--particles: {names} are for six particles only")
     return args, rest
 
 

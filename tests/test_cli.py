@@ -116,14 +116,18 @@ def test_shipped_configurations(config, baseline, tmp_path, capsys):
         write("a.extxyz", [distorted("CH3CH2OH", seed) for seed in range(20)])
         args += ["--data.dataset=a.extxyz", "--data.limit=null", "--data.batch_size=4"]
         args += ["--model.network.init_args.hidden_channels=16"]
+    if config == "springs":
+        args += ["--data.num_systems=[8,4,4]", "--data.batch_size=8"]
+        args += ["--data.root=springs", "--model.network.init_args.hidden_channels=16"]
     if config.startswith("qm9"):
         root = made_up_qm9(tmp_path / "QM9")
         args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
         args += ["--model.network.init_args.hidden_channels=16"]
     fit([*args, "--trainer.accelerator=cpu"])
     out = capsys.readouterr().out
-    assert BASELINES.get(baseline, "MoleculeLieResNet") in out
-    assert "test error" in out
+    network = "HLieResNet" if config == "springs" else "MoleculeLieResNet"
+    assert BASELINES.get(baseline, network) in out
+    assert ("test MSE" if config == "springs" else "test error") in out
     assert not (tmp_path / "runs").exists()
 
 

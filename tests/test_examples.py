@@ -169,22 +169,44 @@ def test_dipole(example, kind):
 
 def test_springs(example, tmp_path):
     out = example(
-        *("springs", "--networks", "HFC", "FC", "--center", 1, 0, "--train", 10),
-        *("--test", 4),
-        *("--epochs", 1, "--rollouts", 2, "--data", tmp_path, "--output", "springs"),
+        *("springs", "--networks", "HFC", "FC", "--center", 1, 0, "--train", 10, 8),
+        *("--test", 4, "--epochs", 1, "--rollouts", 2, "--data", tmp_path),
+        *("--output", "springs", "--trainer.accelerator=cpu", "--data.num_states=40"),
     )
+    assert out.count("tested   the best epoch") == 8
+    out = out[out.index("| network") :]
     rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ")]
     assert [row[0][2:] for row in rows[1:]] == [
         *("HFC", "FC", "HFC, not centred", "FC, not centred")
     ]
-    keeps = [float(row[5]) < 1e-9 for row in rows[1:]]
+    keeps = [float(row[4]) < 1e-9 for row in rows[1:]]
     assert keeps == [True, False, False, False]
-    assert all(float(row[2]) < 10 and row[7] == "0 of 2 |" for row in rows[1:])
-    for name in ("rollouts.png", "trajectories.png", "trajectories.gif", "results.md"):
-        assert Path("springs", name).stat().st_size > 300
+    assert all(float(row[2]) < 10 and row[6] == "0 of 2" for row in rows[1:])
+    for name in (
+        *("rollouts.png", "trajectories.png", "trajectories.gif", "results.md"),
+        *("data_efficiency.png", "data_efficiency.md"),
+    ):
+        assert Path("springs", name).stat().st_size > 100
+
+
+def test_springs_of_other_numbers_of_particles(example, tmp_path):
+    args = [
+        *("springs", "--networks", "OGN", "--particles", 3, "--train", 10, "--test", 4),
+        *("--epochs", 1, "--rollouts", 0, "--data", tmp_path, "--output", "springs"),
+        *("--trainer.accelerator=cpu", "--data.num_states=20"),
+    ]
+    out = example(*args)
+    assert "| test MSE | 6 particles | 3 |" in out
+    # What is there goes on, which here is only tested again.
+    again = example(*args)
+    assert again[again.index("| test MSE") :] == out[out.index("| test MSE") :]
+    assert Path("springs/OGN-10-0/logs/version_1").exists()
 
 
 def test_springs_says_what_is_wrong(example, capsys):
     with pytest.raises(SystemExit):
         example("springs", "--networks", "T5")
     assert "no network is called 'T5': take Trivial, T2" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        example("springs", "--networks", "FC", "--particles", 4)
+    assert "FC are for six particles only" in capsys.readouterr().err

@@ -45,8 +45,8 @@ class Trajectories(InMemoryDataset):
     They are computed once, and read from then on: :obj:`root/processed/train.pt`. An
     item has :obj:`x` :math:`(N, F)`, :obj:`pos` and :obj:`momentum`
     :math:`(N, T, d)`, and the times :obj:`t` :math:`(1, T)`. The first :math:`n`
-    systems are the same however many there are: a file of more than are asked for
-    serves as well, and one of fewer is replaced.
+    systems are the same however many there are, to the tolerance: a file of more than
+    are asked for serves as well, and one of fewer is replaced.
 
     Args:
         root (path): Folder of the files.

@@ -79,6 +79,8 @@ class DynamicsModule(NetworkModule):
         state = torch.cat([batch.pos[:, 0], batch.momentum[:, 0]], dim=1).to(dtype)
 
         def derivative(t: Tensor, z: Tensor) -> Tensor:
+            if not bool(z.isfinite().all()):
+                return z * torch.nan  # the loss says so, with the step
             q, p = z.chunk(2, dim=1)
             found = self.network(x, q, p, batch.batch, batch.num_graphs)
             return torch.cat(found, dim=1)

@@ -16,6 +16,7 @@ def root(tmp_path_factory):
 
 def data(root, **kwargs):
     settings = dict(num_systems=(40, 8, 8), num_states=40, batch_size=20, num_chunks=2)
+    settings |= dict(num_rollouts=3)
     return DynamicsDataModule(root=root, **{**settings, **kwargs})
 
 
@@ -68,9 +69,17 @@ def test_the_loss_of_the_true_system_is_none(root):
 
 def test_parts(root):
     part = data(root)
-    assert len(part.part("train")) == 80 and len(part.part("test")) == 16
+    assert [len(p) for p in part.parts] == [80, 16, 16]
     assert all(b.num_graphs == 20 for b in part.train_dataloader())
-    assert part.part("train") is part.part("train")
+    assert part.parts[0] is part.parts[0]
+    whole = part.rollouts()
+    assert whole.num_graphs == 3 and whole.pos.size(1) == 40
+    first = part.parts[2][0]  # some chunk of the first system
+    near = (whole.get_example(0).pos[:, :, None] - first.pos[:, None]).abs().sum((0, 3))
+    assert bool((near.min(0).values < 1e-12).all())
+    assert (
+        "80 training, 16 validation and 16 test chunks of 5 states" in part.describe()
+    )
 
 
 def test_radii_are_found_before_training(root):
