@@ -31,7 +31,7 @@ class DynamicsModule(NetworkModule):
         warmup: Share of the steps in which the learning rate rises.
         substeps: Steps of the integrator between two states.
         recompute: Whether derivatives are computed twice, so that the memory is that
-            of one of them, and not of all in a chunk. By default on the CPU.
+            of one of them, and not of all in a chunk.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -43,7 +43,7 @@ class DynamicsModule(NetworkModule):
         lr: float = 1e-3,
         warmup: float = 0.01,
         substeps: int = 1,
-        recompute: bool | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__(network, lr, warmup)
         if substeps < 1:
@@ -85,10 +85,7 @@ class DynamicsModule(NetworkModule):
             found = self.network(x, q, p, batch.batch, batch.num_graphs)
             return torch.cat(found, dim=1)
 
-        recompute = self.recompute
-        if recompute is None:
-            recompute = self.device.type == "cpu"
-        recompute = recompute and torch.is_grad_enabled()
+        recompute = self.recompute and torch.is_grad_enabled()
         parameters = self.network.parameters() if recompute else None
         times = common_times(batch)
         return solve(
