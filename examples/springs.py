@@ -161,11 +161,12 @@ def write_rollouts(runs: dict[Case, Run], folder: Path) -> None:
     rows = [[name, *row[1:]] for name, row in zip(found, rows, strict=True)]
     (folder / "results.md").write_text(markdown([head, *rows]))
     rollouts = {name: test.rollouts for name, test in found.items()}
-    true = next(iter(rollouts.values())).true
+    first = next(iter(rollouts.values()))
+    true = first.true
     learned = {name: r.learned for name, r in rollouts.items()}
     early = {name: pos[:, :101] for name, pos in learned.items()}  # till t = 1
     errors = {name: r.errors for name, r in rollouts.items()}
-    plot_errors(errors, folder / "rollouts.png")
+    plot_errors(errors, folder / "rollouts.png", first.true_errors)
     plot_trajectories(true[:, :101], early, folder / "trajectories.png")
     animate(true, learned, folder / "trajectories.gif")
 

@@ -87,7 +87,8 @@ def test_load(trained):
     again = Rollouts.of(module.network, data.system, data.rollouts())
     assert again.errors.state.equal(run.test.rollouts.errors.state)
     assert next(module.network.parameters()).dtype == torch.float32
-    single = rollout(module.network.double(), data.rollouts().get_example(0))
+    one = data.rollouts().get_example(0)
+    single = rollout(module.network.double(), one, "yoshida4")
     torch.testing.assert_close(single.pos, again.learned, rtol=0, atol=1e-12)
 
 

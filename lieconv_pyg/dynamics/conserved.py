@@ -121,9 +121,9 @@ class ConservationReport:
     quantities: dict[str, Kept]
     diverged: str = ""
 
-    def rate(self, name: str) -> float:
-        """The largest rate of the components of ``P``, ``L`` or ``energy``."""
-        found = [k.rate for n, k in self.quantities.items() if n.split("_")[0] == name]
+    def drift(self, name: str) -> float:
+        """The largest drift of the components of ``P``, ``L`` or ``energy``."""
+        found = [k.drift for n, k in self.quantities.items() if n.split("_")[0] == name]
         return max(found, default=0.0)
 
     def __str__(self) -> str:
@@ -152,10 +152,10 @@ def conservation_report(
     r"""Which momenta, and whether the energy, dynamics keep along their trajectories.
 
     Two measures are taken of each component. The *drift* is its largest change since
-    the beginning, over the sum of what the particles have of it, such as
-    :math:`\max_t | P(t) - P(0) | / \sum_i \| p_i \|`: it contains the error of the
-    integrator. The *rate* does not: at some states of the trajectories, its derivative
-    over the sum of what contributes to it, such as
+    the beginning, over the largest sum of what the particles have of it, such as
+    :math:`\max_t | P(t) - P(0) | / \max_t \sum_i \| p_i(t) \|`: it contains the error
+    of the integrator. The *rate* does not: at some states of the trajectories, its
+    derivative over the sum of what contributes to it, such as
     :math:`| \sum_i \dot p_i | / \sum_i \| \dot p_i \|`. Energies are those that the
     dynamics have themselves, and have parts relative to kinetic energy. Systems that
     diverge count until they do.
@@ -248,10 +248,12 @@ def _drifts(
     tiny = torch.finfo(pos.dtype).tiny
     found: dict[str, Tensor] = {}
     p = _sum(momentum, batch, size)
-    of_p = _sum(momentum[:, 0].norm(dim=1), batch, size).clamp(min=tiny)
+    lengths = pos.norm(dim=2), momentum.norm(dim=2)
+    of_p, of_l = (
+        _sum(v, batch, size).nan_to_num().amax(1).clamp(min=tiny)
+        for v in (lengths[1], lengths[0] * lengths[1])
+    )
     turn = _wedge(pos, momentum)
-    of_l = pos[:, 0].norm(dim=1) * momentum[:, 0].norm(dim=1)
-    of_l = _sum(of_l, batch, size).clamp(min=tiny)
     for names, value, scale in (
         (linear, p, of_p),
         (angular, _sum(turn, batch, size), of_l),

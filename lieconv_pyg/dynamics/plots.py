@@ -21,7 +21,11 @@ _PANELS = {
 _SMALL = 1e-16  # what is shown of zeros
 
 
-def plot_errors(errors: Mapping[str, RolloutErrors], path: str | os.PathLike) -> None:
+def plot_errors(
+    errors: Mapping[str, RolloutErrors],
+    path: str | os.PathLike,
+    true: RolloutErrors | None = None,
+) -> None:
     r"""Plots errors of rollouts over time, a line for each network: the median over the
     systems that have not diverged.
 
@@ -29,15 +33,25 @@ def plot_errors(errors: Mapping[str, RolloutErrors], path: str | os.PathLike) ->
         errors (mapping): What :func:`~lieconv_pyg.dynamics.rollout_errors` finds, by
             name.
         path (path): The PNG file to write.
+        true (RolloutErrors, optional): What energy and momenta of the true trajectories
+            change by, a grey line.
     """
     figure = new_figure(9.0, 6.4)
     panels = figure.subplots(2, 2, sharex=True).flatten()
-    for (name, found), colour in zip(
-        errors.items(), _colours(len(errors)), strict=True
-    ):
+    lines = [
+        (name, found, {"color": colour})
+        for (name, found), colour in zip(
+            errors.items(), _colours(len(errors)), strict=True
+        )
+    ]
+    if true is not None:
+        lines.append(("true", true, {"color": "0.6", "linestyle": "--"}))
+    for name, found, style in lines:
         for panel, key in zip(panels, _PANELS, strict=True):
             middle = getattr(found, key)[:, 1:].nanmedian(0).values.clamp(min=_SMALL)
-            panel.semilogy(found.times[1:], middle, color=colour, label=name)
+            if found is true and key == "state":
+                middle = middle * torch.nan  # it has none; the legend has its line
+            panel.semilogy(found.times[1:], middle, label=name, **style)
     for panel, title in zip(panels, _PANELS.values(), strict=True):
         panel.set_title(title, fontsize=10)
         panel.grid(True, alpha=0.3)

@@ -6,18 +6,21 @@ import copy
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch
 
 from lieconv_pyg.dynamics import (
     ConservationReport,
     Dynamics,
     HamiltonianDynamics,
     RolloutErrors,
+    SeparableDynamics,
+    Trajectory,
     conserved_along,
     rollout,
     rollout_errors,
@@ -36,32 +39,43 @@ class Rollouts:
         errors (RolloutErrors): Beside the true trajectories.
         conserved (ConservationReport): Which momenta, and whether the energy, they
             keep.
+        true_errors (RolloutErrors): What energy and momenta of the true trajectories
+            change by.
         true (Tensor): True positions of the first system, (N, T, d).
         learned (Tensor): Those of the rollout, alike.
     """
 
     errors: RolloutErrors
     conserved: ConservationReport
+    true_errors: RolloutErrors
     true: Tensor
     learned: Tensor
 
     @classmethod
-    def of(cls, network: Dynamics, system: HamiltonianDynamics, data: Data) -> Rollouts:
-        r"""Follows a network in double precision, by RK4 with the steps of the data.
+    def of(
+        cls, network: Dynamics, system: HamiltonianDynamics, data: Batch
+    ) -> Rollouts:
+        r"""Follows a network in double precision with the steps of the data: by the
+        symplectic integrator of order 4 where the dynamics have a potential, which
+        itself changes no momentum that they keep, and by RK4 where they have none.
 
         Args:
             network (Dynamics): The network, which stays as it is.
             system (HamiltonianDynamics): The true system.
-            data (Data): A batch of whole trajectories.
+            data (Batch): A batch of whole trajectories.
         """
         network = copy.deepcopy(network).double().eval()
-        path = rollout(network, data)
+        separable = isinstance(network, SeparableDynamics)
+        path = rollout(network, data, "yoshida4" if separable else "rk4")
+        true = Trajectory(
+            *(data.pos, data.momentum, path.times, torch.full((data.num_graphs,), nan))
+        )
         x = data.x.to(path.pos)
-        batch = None if data.batch is None else data.batch.to(x.device)
-        first = slice(None) if data.batch is None else data.batch == 0
+        batch, first = data.batch.to(x.device), data.batch == 0
         return cls(
             rollout_errors(path, system, data),
             conserved_along(network, x, path, batch),
+            rollout_errors(true, system, data),
             data.pos[first],
             path.pos.cpu()[first],
         )
@@ -99,7 +113,7 @@ class DynamicsTest:
             found += [
                 f"{middle[len(middle) // 5]:.2g}",
                 f"{middle[-1]:.2g}",
-                *(f"{conserved.rate(name):.0e}" for name in "PL"),
+                *(f"{conserved.drift(name):.0e}" for name in "PL"),
                 f"{out} of {errors.diverged_at.numel()}",
             ]
         time = "" if self.seconds is None else f"{self.seconds:.0f} s"
@@ -109,13 +123,18 @@ class DynamicsTest:
 def dynamics_table(results: Sequence[DynamicsTest]) -> list[list[str]]:
     """Test errors of networks as rows of cells, the head first: the mean square error
     of the test chunks; of long rollouts the median error of the state after a fifth of
-    the time and at the end, the largest relative rates at which linear and angular
-    momentum change, and how many diverge."""
+    the time and at the end, the largest relative drifts of linear and angular momentum,
+    and how many diverge."""
     head = ["network", "test MSE"]
     rollouts = results[0].rollouts
     if rollouts is not None:
         end = float(rollouts.errors.times[-1])
-        head += [f"error at t = {end / 5:.2g}", f"at {end:.2g}", "dP/dt", "dL/dt"]
+        head += [
+            f"error at t = {end / 5:.2g}",
+            f"at {end:.2g}",
+            "drift of P",
+            "drift of L",
+        ]
         head.append("diverged")
     return [[*head, "parameters", "training"], *(r.cells() for r in results)]
 
@@ -163,7 +182,8 @@ class DynamicsReport(RunReport):
             return
         found = test.rollouts
         _write_errors(found.errors, folder / "rollouts.csv")
-        plot_errors({test.model: found.errors}, folder / "rollouts.png")
+        figure = folder / "rollouts.png"
+        plot_errors({test.model: found.errors}, figure, found.true_errors)
         (folder / "conserved.txt").write_text(f"{found.conserved}\n")
         names = ["rollouts.csv", "rollouts.png", "conserved.txt"]
         if found.true.size(2) > 1:
