@@ -160,7 +160,8 @@ def load(
 
     checkpoint = read_checkpoint(path)
     settings = dict(checkpoint.get("hyper_parameters", {}))
-    settings.pop("_instantiator", None)
+    for name in ("_instantiator", "compile"):
+        settings.pop(name, None)
     config = settings.pop("network", None)
     if network is None:
         if config is None:

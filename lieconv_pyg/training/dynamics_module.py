@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from lieconv_pyg.checkpoints import stamp
-from lieconv_pyg.dynamics import Dynamics
+from lieconv_pyg.dynamics import Dynamics, HamiltonianDynamics
 from lieconv_pyg.dynamics.integrate import solve
 from lieconv_pyg.dynamics.rollout import common_times
 from lieconv_pyg.training.base import NetworkModule
@@ -32,9 +32,12 @@ class DynamicsModule(NetworkModule):
         substeps: Steps of the integrator between two states.
         recompute: Whether derivatives are computed twice, so that the memory is that
             of one of them, and not of all in a chunk.
+        compile: Whether :func:`torch.compile` is applied to the network, for networks
+            that have no Hamiltonian: torch does not compile what is differentiated
+            twice.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, or such a network is to be compiled.
     """
 
     def __init__(
@@ -44,12 +47,20 @@ class DynamicsModule(NetworkModule):
         warmup: float = 0.01,
         substeps: int = 1,
         recompute: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__(network, lr, warmup)
         if substeps < 1:
             raise ValueError(f"substeps must be at least 1, got {substeps}")
         self.substeps = substeps
         self.recompute = recompute
+        if compile and isinstance(network, HamiltonianDynamics):
+            raise ValueError(
+                f"compile: forces of {network} are derivatives, and torch does not "
+                "compile what is differentiated twice; leave compile out"
+            )
+        if compile:
+            network.compile()
 
     def check(self, data: Any) -> None:
         r"""Checks that the network is one for the system of the data.

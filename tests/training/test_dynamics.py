@@ -37,13 +37,13 @@ def fit(module, data, **kwargs):
     [
         (lambda: FC(hidden_channels=64), 1e-2),
         (lambda: HFC(hidden_channels=64), 1e-2),
-        (lambda: HLieResNet(T(2), hidden_channels=32, num_layers=2), 1e-2),
+        (lambda: HLieResNet(T(2), hidden_channels=16, num_layers=1), 2e-2),
     ],
 )
 def test_learns(network, lr, root):
     seed_everything(0, verbose=False)
     _, before = fit(DynamicsModule(network(), lr=1e-9), data(root), max_epochs=1)
-    _, after = fit(DynamicsModule(network(), lr=lr), data(root), max_epochs=25)
+    _, after = fit(DynamicsModule(network(), lr=lr), data(root), max_epochs=15)
     assert after < 0.8 * before
 
 
@@ -55,6 +55,17 @@ def test_recompute_changes_nothing(root):
         module = DynamicsModule(network, recompute=recompute)
         losses.append(fit(module, data(root), max_epochs=2))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
+def test_compiled(root):
+    losses = []
+    for compile in (False, True):
+        seed_everything(1, verbose=False)
+        module = DynamicsModule(FC(hidden_channels=16, num_layers=1), compile=compile)
+        losses.append(fit(module, data(root), max_epochs=2))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert (module.network._compiled_call_impl is None) != compile
 
 
 def test_the_loss_of_the_true_system_is_none(root):
@@ -94,6 +105,7 @@ def test_radii_are_found_before_training(root):
         (lambda: DynamicsModule(FC(), lr=0), "lr must be positive"),
         (lambda: DynamicsModule(FC(), warmup=1), "warmup must be in"),
         (lambda: DynamicsModule(FC(), substeps=0), "substeps must be at least 1"),
+        (lambda: DynamicsModule(HFC(), compile=True), "differentiated twice"),
         (lambda: DynamicsDataModule(batch_size=0), "batch_size must be at least 1"),
         (
             lambda: DynamicsDataModule(num_systems=(50, 1, 1)),
