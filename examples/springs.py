@@ -138,6 +138,8 @@ def train(case: Case, args: argparse.Namespace, rest: list[str]) -> Run:
             f"--data.batch_size={min(200, case.num_train)}",
             f"--data.num_rollouts={args.rollouts if first else 0}",
             f"--trainer.max_epochs={epochs}",
+            # Validation is to take no longer than training.
+            f"--trainer.check_val_every_n_epoch={max(1, 100 // case.num_train)}",
             f"--model.lr={args.lr or RATES.get(case.network, 1e-3)}",
             *network_args(case.network, args.published),
             f"--model.network.center={'true' if case.center else 'false'}",
