@@ -124,10 +124,10 @@ def network_args(name: str, published: bool) -> list[str]:
 def train(case: Case, args: argparse.Namespace, rest: list[str]) -> Run:
     """Trains a network, or goes on with its training."""
     folder = args.output / case.folder
-    if (folder / "config.yaml").is_file():
-        return fit([f"--output={folder}", "--ckpt_path=last"], table=False)
     first = case.num_train == max(args.train) and case.seed == args.seeds[0]
     epochs = args.epochs or math.isqrt(10**7 // case.num_train)
+    if (folder / "config.yaml").is_file():
+        rest = [*rest, "--ckpt_path=last"]
     return fit(
         [
             f"--config={CONFIG}",

@@ -109,6 +109,22 @@ def test_going_on(trained, capsys, monkeypatch):
     capsys.readouterr()
 
 
+def test_a_run_with_what_is_chosen_for_it(tmp_path, capsys):
+    """The data's own folder, from which a run goes on and is tested; averaged weights,
+    whose radius is infinite here."""
+    args = [*SPRINGS, "--ema=0.9", "--data.num_rollouts=0", "--output=run"]
+    run = fit(args, table=False)
+    assert (tmp_path / "data/springs/processed/train.pt").exists()
+    assert run.test.rollouts is None and run.test.loss < 10
+    capsys.readouterr()
+    assert main(["test", f"--ckpt_path={run.checkpoint}"]) == 0
+    assert f"{run.test.loss:.2e}" in capsys.readouterr().out
+    again = fit(["--output=run", "--ckpt_path=last"], table=False)
+    assert again.test.loss == run.test.loss
+    assert main(["test", f"--ckpt_path={run.checkpoint}", "--task=molecules"]) == 2
+    assert "the configuration is of dynamics, not molecules" in capsys.readouterr().err
+
+
 def test_on_other_systems(trained, capsys):
     run, _ = trained
     given = [f"--ckpt_path={run.checkpoint}", "--data.system.num_particles=5"]

@@ -21,8 +21,8 @@ from lieconv_pyg.checkpoints import (
 )
 from lieconv_pyg.training.base import SplitDataModule
 
-#: Settings of the data that say where it is, not what it is.
-_WHERE = {"dataset", "root", "download"}
+#: Settings of the data that say where it is or what is shown of it, not what it is.
+_WHERE = {"dataset", "root", "download", "num_rollouts"}
 
 
 def with_checkpoint(args: Sequence[str]) -> tuple[list[str], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,27 +33,30 @@ def start(args: Sequence[str], table: bool = True) -> LieConvCLI:
 
 
 def task_of(args: Sequence[str]) -> str:
-    """The task that arguments name, themselves or by a configuration."""
+    r"""The task that arguments name, themselves or by a configuration.
+
+    Raises:
+        ValueError: If the configuration is of another task than is asked for.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task")
     parser.add_argument("-c", "--config", action="append", default=[])
     known, _ = parser.parse_known_args(list(args))
-    if known.task is not None:
-        return known.task
-    for config in reversed(known.config):
-        task = _task_in(config)
-        if task is not None:
-            return task
-    return MoleculeCLI.task
+    configs = [found for config in known.config if (found := _read(config)) is not None]
+    tasks = [str(config["task"]) for config in configs if config.get("task")]
+    there = tasks[-1] if tasks else MoleculeCLI.task
+    if known.task is not None and configs and known.task != there:
+        raise ValueError(f"task: the configuration is of {there}, not {known.task}")
+    return known.task or there
 
 
-def _task_in(config: str) -> str | None:
-    """The task of a configuration, which is the name of a file or a text. What is wrong
-    with it is said where it is read."""
+def _read(config: str) -> dict[str, Any] | None:
+    """A configuration, which is the name of a file or a text. What is wrong with it is
+    said where it is read."""
     try:
-        path = Path(config)
-        found = yaml.safe_load(path.read_text() if path.is_file() else config)
+        found = yaml.safe_load(config)
+        if not isinstance(found, dict):
+            found = yaml.safe_load(Path(config).read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    task = found.get("task") if isinstance(found, dict) else None
-    return None if task is None else str(task)
+    return found if isinstance(found, dict) else None

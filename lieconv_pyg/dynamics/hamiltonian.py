@@ -65,6 +65,7 @@ class Dynamics(torch.nn.Module, ABC):
             batch: The system of each particle :math:`(N)`, non-decreasing.
             batch_size: Number of systems, if it is known.
         """
+        self.check_shapes(x, pos, momentum)
         batch = one_system(pos) if batch is None else batch
         if batch_size is None:
             batch_size = int(batch[-1]) + 1
@@ -80,19 +81,15 @@ class Dynamics(torch.nn.Module, ABC):
         """Positions less the mean of their system, with :obj:`center`."""
         return centered(pos, batch, batch_size) if self.center else pos
 
-    def check(
-        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor | None = None
-    ) -> Tensor:
-        r"""Checks a state.
-
-        Returns:
-            torch.Tensor: The batch vector.
+    def check_shapes(self, x: Tensor, pos: Tensor, momentum: Tensor) -> None:
+        r"""Checks what needs no look at the numbers of a state.
 
         Raises:
-            TypeError: If an argument is not a tensor of floating-point numbers.
-            ValueError: If shapes do not fit each other or what this was built for, if
-                numbers are not finite, or if masses are not positive.
+            TypeError: If an argument is not a tensor of floating-point numbers, or not
+                of the precision of the network.
+            ValueError: If shapes do not fit each other or what this was built for.
         """
+        dtype = next((p.dtype for p in self.parameters()), pos.dtype)
         for name, value, width, wanted in (
             ("x", x, self.num_params, "parameters"),
             ("pos", pos, self.space_dim, "coordinates"),
@@ -111,6 +108,23 @@ class Dynamics(torch.nn.Module, ABC):
                     f"'x', 'pos' and 'momentum' must have one row for each particle "
                     f"(got {x.size(0)}, {pos.size(0)} and {momentum.size(0)})"
                 )
+            if value.dtype != dtype:
+                raise TypeError(f"'{name}' is {value.dtype}, and {self} is {dtype}")
+
+    def check(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor | None = None
+    ) -> Tensor:
+        r"""Checks a state.
+
+        Returns:
+            torch.Tensor: The batch vector.
+
+        Raises:
+            TypeError: As :meth:`check_shapes`, or if :obj:`batch` is not of integers.
+            ValueError: As there; if numbers are not finite, or masses not positive.
+        """
+        self.check_shapes(x, pos, momentum)
+        for name, value in {"x": x, "pos": pos, "momentum": momentum}.items():
             bad = int((~value.isfinite()).any(1).sum())
             if bad:
                 raise ValueError(
@@ -123,6 +137,10 @@ class Dynamics(torch.nn.Module, ABC):
                 f"masses, the first column of 'x', must be positive (got {lightest:g})"
             )
         batch = one_system(pos) if batch is None else batch
+        if batch.dtype != torch.long:
+            raise TypeError(
+                f"'batch' must be a tensor of torch.long (got {batch.dtype})"
+            )
         if batch.shape != (pos.size(0),) or bool((batch[1:] < batch[:-1]).any()):
             raise ValueError(
                 f"'batch' must be the system of each of {pos.size(0)} particles, "

@@ -104,6 +104,8 @@ def integrate(
     check_times(times)
     check_method(method, dynamics)
     positive(substeps, "substeps")
+    if not (rtol > 0 and atol > 0):
+        raise ValueError(f"'rtol' and 'atol' must be positive (got {rtol} and {atol})")
     batch_size = int(batch[-1]) + 1
     state = torch.cat([pos, momentum], dim=1)
     guard = _Guard(dynamics, x, batch, batch_size, state)
@@ -112,6 +114,7 @@ def integrate(
     else:
         states = solve(guard, state, times, method, substeps, rtol, atol, guard.norm)
     late = times.view(-1, 1) >= guard.diverged_at  # (T, B)
+    late[0] = False  # where it begins is known
     states = states.masked_fill(late[:, batch].unsqueeze(2), torch.nan)
     q, p = states.transpose(0, 1).chunk(2, dim=2)
     return Trajectory(q, p, times, guard.diverged_at)
@@ -183,6 +186,12 @@ class _Recomputed(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         ctx.derivative = derivative
+        kind = state.device.type
+        ctx.autocast = dict(
+            device_type=kind,
+            dtype=torch.get_autocast_dtype(kind),
+            enabled=torch.is_autocast_enabled(kind),
+        )
         ctx.save_for_backward(time, state, *parameters)
         return derivative(time, state)
 
@@ -190,7 +199,7 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
         time, state, *parameters = ctx.saved_tensors
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(**ctx.autocast):
             state = state.detach().requires_grad_()
             out = ctx.derivative(time, state)
         inputs = (state, *parameters)

@@ -105,7 +105,7 @@ class HLieResNet(_LieDynamics, SeparableDynamics):
     - lifts to SE(2) and SE(3) are the same at all times. With :obj:`lift="particles"`
       the potential is a mean over frames of the particles
       (:func:`~lieconv_pyg.dynamics.particle_frames`), by which rotations are an exact
-      symmetry, smooth but where all particles in space are on one line; with
+      symmetry, smooth but where all particles meet or, in space, are on one line; with
       :obj:`lift="fixed"` they are one as far as :obj:`num_lifts` rotations stand for
       all: in the plane the rest falls exponentially;
     - neighbourhoods, where they end, end smoothly.

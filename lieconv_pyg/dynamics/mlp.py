@@ -40,10 +40,12 @@ class _FullyConnected(Dynamics):
         self, pos: Tensor, *others: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
         """The outputs :math:`(B, F)` of systems."""
-        if self.num_particles and pos.size(0) != batch_size * self.num_particles:
+        count = torch.bincount(batch, minlength=batch_size)
+        wrong = [n for n in count.tolist() if n != self.num_particles]
+        if wrong or bool((batch.diff() < 0).any()):
             raise ValueError(
-                f"the network was built for systems of {self.num_particles} particles "
-                f"(got {pos.size(0)} particles in {batch_size} systems)"
+                f"the network was built for systems of {self.num_particles} particles, "
+                f"one after the other (got {sorted(set(count.tolist()))})"
             )
         parts = [self.centered(pos, batch, batch_size), *others]
         return self.mlp(torch.cat(parts, dim=1).view(batch_size, -1))

@@ -41,9 +41,11 @@ def particle_frames(pos: Tensor, batch: Tensor, batch_size: int) -> Frames:
     In the plane each particle gives the frame of its direction :math:`r_i` from the
     origin, with a weight proportional to :math:`\| r_i \|^4`: where the direction
     jumps, at the origin, the weight is 0. In space each ordered pair gives the frame of
-    :math:`r_i` and :math:`r_i \times r_j`, with a weight proportional to
-    :math:`\| r_i \times r_j \|^4`. Where all particles are on a line, all frames along
-    it have the same weight; there alone the mean is continuous, but not smooth.
+    :math:`r_i` and :math:`r_i \times r_j`, with a weight that is the share of
+    :math:`\| r_i \|^4` among all particles times that of
+    :math:`\| r_i \times r_j \|^4` among the pairs of :math:`i`. The mean is continuous
+    everywhere, but not smooth where all particles meet, and in space where three or
+    more are on one line through the origin.
 
     Args:
         pos: Positions :math:`(N, d)` from the point that is to be turned about.
@@ -58,7 +60,8 @@ def particle_frames(pos: Tensor, batch: Tensor, batch_size: int) -> Frames:
     if pos.size(1) == 2:
         direction, _ = unit_vector(near)
         rotation = planar_matrix(direction[:, 0], direction[:, 1])
-        size, example = near.square().sum(1), batch
+        weight = _shares(near.square().sum(1).square(), batch, batch_size)
+        example = batch
     elif pos.size(1) == 3:
         pairs = example_pairs(batch, self_pairs=True)
         i, j = pairs if pos.size(0) == batch_size else example_pairs(batch)
@@ -67,10 +70,13 @@ def particle_frames(pos: Tensor, batch: Tensor, batch_size: int) -> Frames:
         size = normal.square().sum(1)
         # The direction of the normal is rounding where it is much shorter than both.
         longest = (near[i].square().sum(1) * near[j].square().sum(1)).detach()
-        noise = torch.finfo(pos.dtype).eps ** 0.75 * longest
+        noise = torch.finfo(pos.dtype).eps ** 1.5 * longest
         flat = (size <= noise).unsqueeze(1)
         normal = torch.where(flat, _across(first), normal)
         size = normal.square().sum(1) * ~flat.squeeze(1)
+        # Those of a particle, and then those of its pairs: continuous on a line too.
+        of_first = _shares(near.square().sum(1).square(), batch, batch_size)
+        weight = of_first[i] * _shares(size.square(), i, pos.size(0))
         third = unit_vector(normal)[0]
         second = torch.linalg.cross(third, first)
         rotation = torch.stack([first, second, third], dim=2)
@@ -79,7 +85,6 @@ def particle_frames(pos: Tensor, batch: Tensor, batch_size: int) -> Frames:
             f"there are frames of particles in 2 and 3 dimensions only (got "
             f"{pos.size(1)})"
         )
-    weight = _shares(size.square(), example, batch_size)
     order = example.argsort(stable=True)
     rotation, weight, example = rotation[order], weight[order], example[order]
     count = torch.bincount(batch, minlength=batch_size)
@@ -90,14 +95,14 @@ def particle_frames(pos: Tensor, batch: Tensor, batch_size: int) -> Frames:
 
 
 def _across(direction: Tensor) -> Tensor:
-    """Any vectors across these, which are not differentiated."""
+    """Any vectors across these, which turn with them."""
     least = direction.detach().abs().argmin(1)
     axis = torch.nn.functional.one_hot(least, 3).to(direction.dtype)
-    return torch.linalg.cross(direction.detach(), axis)
+    return torch.linalg.cross(direction, axis)
 
 
 def _shares(weight: Tensor, example: Tensor, batch_size: int) -> Tensor:
-    """Weights whose sum is 1 for each system: equal ones where all are 0."""
+    """Weights whose sum is 1 for each example: equal ones where all are 0."""
     total = scatter(weight, example, 0, batch_size, "sum")
     empty = (total == 0)[example]
     count = torch.bincount(example, minlength=batch_size).to(weight.dtype)

@@ -71,6 +71,9 @@ def _message(trainer: Trainer, what: str, names: list[list[str]]) -> str:
     good = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint yet"
     named = ", ".join(name for part in names for name in part)
     molecules = f", on the molecules {named}" if named else ""
+    time = getattr(trainer.lightning_module, "diverged_at", None)
+    if time is not None:
+        molecules += f", in rollouts that diverge at t = {time:.4g}"
     return (
         f"the {what} is not finite at step {trainer.global_step + 1} (epoch "
         f"{trainer.current_epoch + 1}){molecules}; {good}; a lower "

@@ -27,7 +27,7 @@ class DynamicsDataModule(SplitDataModule):
         step: Time between states. By default the system's.
         batch_size: Chunks in a batch of each process. In training the last batch is
             left out if it is smaller; in validation and test it never is.
-        num_rollouts: Test systems that are followed for all their states.
+        num_rollouts: Test systems that are followed for all their states, at the most.
         seed: Other numbers, other systems.
 
     Raises:
@@ -58,7 +58,7 @@ class DynamicsDataModule(SplitDataModule):
         name = type(self.system).__name__.lower()
         self.root = os.path.expanduser(root or os.path.join("data", name))
         self.num_systems = num_systems
-        self.num_rollouts = num_rollouts
+        self.num_rollouts = min(num_rollouts, num_systems[2])
         self._chunks: dict[str, Any] = dict(chunk=chunk, num_chunks=num_chunks)
         self._settings: dict[str, Any] = dict(
             num_states=num_states, step=step, seed=seed
@@ -96,8 +96,11 @@ class DynamicsDataModule(SplitDataModule):
     def rollouts(self) -> Batch:
         """Whole trajectories of the first test systems."""
         root = os.path.join(self.root, "whole")
-        whole = self._trajectories(root, "test", self.num_rollouts, chunk=None)
-        return Batch.from_data_list(list(whole))
+        number = self.num_rollouts
+        if getattr(self.system, "center_momenta", None) == "systems":
+            number = self.num_systems[2]  # they are other systems where they are fewer
+        whole = self._trajectories(root, "test", number, chunk=None)
+        return Batch.from_data_list(list(whole[: self.num_rollouts]))
 
     @staticmethod
     def name_in(config: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
+from torch_geometric.utils import scatter
+from torchmetrics import MeanMetric
 
 from lieconv_pyg.checkpoints import stamp
 from lieconv_pyg.dynamics import Dynamics, HamiltonianDynamics
@@ -19,11 +22,13 @@ class DynamicsModule(NetworkModule):
     r"""Trains a network on rollouts from the first state of chunks of trajectories,
 
     .. math::
-        \mathcal{L} = \frac{1}{B T D} \sum \| \hat z(t) - z(t) \|^2,
+        \mathcal{L} = \frac{1}{B} \sum_b \frac{1}{T D_b}
+        \sum_t \| \hat z_b(t) - z_b(t) \|^2,
 
-    over all states of a chunk, the first included, as in `LieConv
-    <https://arxiv.org/abs/2002.12880>`_ (Section 6.3), by RK4 with the steps of the
-    data. Adam, with a linear warm-up and a cosine to 0 by step.
+    the mean over systems of their mean over all numbers of all states of a chunk, the
+    first included, as in `LieConv <https://arxiv.org/abs/2002.12880>`_ (Section 6.3),
+    by RK4 with the steps of the data. Adam, with a linear warm-up and a cosine to 0 by
+    step.
 
     Args:
         network: The dynamics.
@@ -53,6 +58,10 @@ class DynamicsModule(NetworkModule):
         if substeps < 1:
             raise ValueError(f"substeps must be at least 1, got {substeps}")
         self.substeps = substeps
+        self.diverged_at: float | None = None
+        self.errors = torch.nn.ModuleDict(
+            {s: MeanMetric(nan_strategy="disable") for s in ("val", "test")}
+        )
         self.recompute = recompute
         if compile and isinstance(network, HamiltonianDynamics):
             raise ValueError(
@@ -70,7 +79,15 @@ class DynamicsModule(NetworkModule):
                 of particles.
         """
         few = Batch.from_data_list(data.system.sample(8))
-        self.network.check(few.x, few.pos, few.momentum, few.batch)
+        self._check_state(few.x, few.pos, few.momentum, few.batch)
+
+    def _check_state(
+        self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor
+    ) -> Tensor:
+        """Positions, in the precision of the weights."""
+        dtype = self._network_dtype
+        self.network.check(x.to(dtype), pos.to(dtype), momentum.to(dtype), batch)
+        return pos.to(dtype)
 
     def setup(self, stage: str) -> None:
         """Checks the data against the network; before training, sets radii."""
@@ -78,20 +95,37 @@ class DynamicsModule(NetworkModule):
         if data is None:
             return
         first = data.calibration_batch()
-        q, p = first.pos[:, 0], first.momentum[:, 0]
-        self.network.check(first.x, q, p, first.batch)
+        state = first.pos[:, 0], first.momentum[:, 0]
+        pos = self._check_state(first.x, *state, first.batch)
         if stage == "fit":
-            self.calibrate(q.to(self.dtype), first.batch)
+            self.calibrate(pos, first.batch)
+
+    @property
+    def _network_dtype(self) -> Any:
+        """That of the weights, which may be another than Lightning knows of."""
+        return next((p.dtype for p in self.network.parameters()), self.dtype)
 
     def forward(self, batch: Data) -> Tensor:
-        """The states :math:`(T, N, 2 d)` of a rollout at the times of a batch."""
-        dtype: Any = self.dtype
+        """The states :math:`(T, N, 2 d)` of a rollout at the times of a batch.
+
+        Raises:
+            ValueError: In inference mode, where a Hamiltonian has no gradient.
+        """
+        hamiltonian = isinstance(self.network, HamiltonianDynamics)
+        if hamiltonian and torch.is_inference_mode_enabled():
+            raise ValueError(
+                "forces need gradients: give Trainer(inference_mode=False)"
+            )
+        self.diverged_at = None
+        dtype = self._network_dtype
         x = batch.x.to(dtype)
         state = torch.cat([batch.pos[:, 0], batch.momentum[:, 0]], dim=1).to(dtype)
 
         def derivative(t: Tensor, z: Tensor) -> Tensor:
             if not bool(z.isfinite().all()):
-                return z * torch.nan  # the loss says so, with the step
+                if self.diverged_at is None:
+                    self.diverged_at = float(t)
+                return z * torch.nan  # and so is the loss, which stops the run
             q, p = z.chunk(2, dim=1)
             found = self.network(x, q, p, batch.batch, batch.num_graphs)
             return torch.cat(found, dim=1)
@@ -105,9 +139,14 @@ class DynamicsModule(NetworkModule):
 
     def loss(self, batch: Data) -> Tensor:
         """The mean square error of the rollouts of a batch."""
+        return self._errors(batch).mean()
+
+    def _errors(self, batch: Data) -> Tensor:
+        """The mean square error of each system :math:`(B)`."""
         found = self(batch)
         true = torch.cat([batch.pos, batch.momentum], dim=2).transpose(0, 1)
-        return (found - true.to(found.dtype)).square().mean()
+        errors = (found - true.to(found.dtype)).square().mean((0, 2))
+        return scatter(errors, batch.batch, 0, batch.num_graphs, "mean")
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The mean square error."""
@@ -123,16 +162,26 @@ class DynamicsModule(NetworkModule):
         self._divergence.note(loss.detach(), batch)
         return loss
 
+    def _evaluate(self, batch: Data, stage: str) -> Tensor:
+        errors = self._errors(batch).detach()
+        metric = cast(MeanMetric, self.errors[stage])
+        metric.update(errors)
+        self.log(f"{stage}/loss", metric, on_step=False, on_epoch=True)
+        return errors.mean()
+
     def validation_step(self, batch: Data, batch_idx: int) -> None:
         """The mean square error."""
-        loss = self.loss(batch).detach()
-        self.log("val/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
-        self._validation.note(loss, batch)
+        self._validation.note(self._evaluate(batch, "val"), batch)
 
     def test_step(self, batch: Data, batch_idx: int) -> None:
-        """The mean square error."""
-        loss = self.loss(batch).detach()
-        self.log("test/loss", loss, batch_size=batch.num_graphs, sync_dist=True)
+        """The mean square error; warns of rollouts that diverge."""
+        self._evaluate(batch, "test")
+        if self.diverged_at is not None:
+            warnings.warn(
+                "rollouts of test chunks diverge, the first of a batch at t = "
+                f"{self.diverged_at:.4g} after their beginning",
+                stacklevel=2,
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the version of the package."""

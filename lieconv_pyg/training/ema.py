@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
@@ -34,8 +35,9 @@ class EMA(WeightAveraging):
         if not average.is_floating_point():
             return current
         decay = ((1 + count) / (10 + count)).clamp(max=self.decay)
-        # Where both are equal (references, radius), so is the result.
-        return average + (1 - decay.to(average.dtype)) * (current - average)
+        mean = average + (1 - decay.to(average.dtype)) * (current - average)
+        # Where both are equal (references, a radius, which may be infinite), so is it.
+        return torch.where(average == current, current, mean)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins with the weights and the radius that the module's set-up has left."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch_geometric.data import Data
-from torchmetrics import MeanAbsoluteError
+from torchmetrics import MeanAbsoluteError, MeanMetric
 
 from lieconv_pyg.checkpoints import stamp, target_of
 from lieconv_pyg.datasets import Statistics, Target
@@ -86,6 +86,7 @@ class MoleculeModule(NetworkModule):
         self.register_buffer("median", zero)
         self.register_buffer("mad", torch.ones_like(zero))
         self.register_buffer("references", zero.repeat(NUM_ELEMENTS))
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.metrics = torch.nn.ModuleDict(
             {
                 f"{stage}_{name}": MeanAbsoluteError()
@@ -221,7 +222,8 @@ class MoleculeModule(NetworkModule):
         """The loss, and the mean absolute errors in their units."""
         o = self._evaluate(batch, "val")
         loss = self._loss(o).detach()
-        self.log("val/loss", loss, batch_size=len(o.y), sync_dist=True)
+        self.val_loss.update(loss, len(o.y))
+        self.log("val/loss", self.val_loss, on_step=False, on_epoch=True)
         self._validation.note(loss, batch)
 
     def test_step(self, batch: Data, batch_idx: int) -> dict[str, Any]:

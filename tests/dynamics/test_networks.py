@@ -60,6 +60,41 @@ def make(name, center=True, system=None):
     return network, make_state(system or Springs(network.space_dim, sizes))
 
 
+def test_two_particles_in_space():
+    """They are always on a line: forces are along it, and what their potential says."""
+    network = steep(lie(SE3()))
+    x, q, p, batch = make_state(Springs(3, 2))
+    force = network.force(x, q, batch, 3)
+    torch.testing.assert_close(
+        torch.linalg.cross(force[::2], q[::2] - q[1::2]).norm(),
+        torch.zeros((), dtype=torch.double),
+        atol=1e-14,
+        rtol=0,
+    )
+    assert torch.autograd.gradcheck(
+        lambda q: network.potential(x, q, batch, 3), q.requires_grad_(), atol=1e-7
+    )
+    times = torch.linspace(0, 0.2, 5, dtype=torch.double)
+    report = conservation_report(network, x, q.detach(), p, times, batch)
+    assert all(kept.kept for kept in report.quantities.values())
+
+
+@pytest.mark.parametrize(
+    "change,error,match",
+    [
+        (lambda s: (s[0], s[1].float(), *s[2:]), TypeError, "'pos' is torch.float32"),
+        (lambda s: (s[0], s[1][:, :1], *s[2:]), ValueError, "built for 2 coordinates"),
+        (lambda s: tuple(v[:0] for v in s), ValueError, "one row for each particle"),
+        (lambda s: (*s[:3], s[3].flip(0)), ValueError, "one after the other"),
+        (lambda s: (*s[:3], s[3].clamp(max=1)), ValueError, "5 particles"),
+    ],
+)
+def test_calls_with_bad_states(change, error, match):
+    network, state = make("FC")
+    with pytest.raises(error, match=match):
+        network(*change(state))
+
+
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_conserved(name, center):

@@ -59,3 +59,20 @@ def test_points_without_frames(dim):
 def test_other_dimensions():
     with pytest.raises(ValueError, match="2 and 3 dimensions only"):
         particle_frames(torch.zeros(3, 4), torch.zeros(3).long(), 1)
+
+
+def test_continuous_on_a_line():
+    """Means over frames, of what does not depend on how a frame is turned about a line
+    of particles on it."""
+    line = torch.tensor([[-1.0, 0, 0], [0.4, 0, 0], [0.9, 0, 0]]).double()
+    line = line @ rotation(3).T
+
+    def mean(pos):
+        frames = particle_frames(pos, torch.zeros(3).long(), 1)
+        cubes = (frames.pos**3).sum(1) * (1 + frames.point)
+        return float((frames.weight[frames.frame] * cubes).sum())
+
+    for size in (1e-4, 1e-7, 1e-12, 1e-14):
+        assert mean(line + size * torch.randn(3, 3)) == pytest.approx(
+            mean(line), abs=100 * size + 1e-14
+        )

@@ -94,6 +94,25 @@ def test_files_of_other_settings(tmp_path, change, match):
     assert len(replaced) == change.get("num_systems", 6)
 
 
+class Stiffer(Springs):
+    """The same in all that is written down."""
+
+    def potential(self, *args):
+        return 3 * super().potential(*args)
+
+    def force(self, *args):
+        return 3 * super().force(*args)
+
+
+def test_systems_that_only_move_differently(tmp_path):
+    make(tmp_path)
+    Stiffer.__name__ = "Springs"
+    with pytest.raises(
+        ValueError, match=r"first_state='[\d. ]+' there, '[\d. ]+' here"
+    ):
+        make(tmp_path, Stiffer())
+
+
 def test_broken_files(tmp_path):
     make(tmp_path)
     file = tmp_path / "processed" / "train.pt"

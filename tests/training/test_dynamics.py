@@ -3,10 +3,16 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from torch_geometric.data import Batch
 
-from lieconv_pyg.dynamics import FC, HFC, HLieResNet, Springs
+from lieconv_pyg.dynamics import FC, HFC, OGN, HLieResNet, Springs
 from lieconv_pyg.groups import SE2, T
-from lieconv_pyg.training import DynamicsDataModule, DynamicsModule, quiet
+from lieconv_pyg.training import (
+    DivergenceError,
+    DynamicsDataModule,
+    DynamicsModule,
+    quiet,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,54 @@ def test_compiled(root):
         losses.append(fit(module, data(root), max_epochs=2))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert (module.network._compiled_call_impl is None) != compile
+
+
+def test_the_loss_is_a_mean_over_systems(tmp_path):
+    """Whatever the batches are, where systems have different numbers of particles."""
+    torch.manual_seed(0)
+    module = DynamicsModule(HLieResNet(T(2), hidden_channels=8, num_layers=1).double())
+    losses = []
+    for size in (1, 3, 8):
+        part = data(str(tmp_path), system=Springs(num_particles=(2, 6)))
+        part.batch_size = size
+        settings = dict(logger=False, accelerator="cpu", inference_mode=False)
+        trainer = Trainer(**settings, enable_progress_bar=False)
+        with quiet():
+            (found,) = trainer.test(module, part, verbose=False)
+        losses.append(found["test/loss"])
+    each = [module.loss(Batch.from_data_list([item])).item() for item in part.parts[2]]
+    assert losses == pytest.approx([sum(each) / len(each)] * 3, rel=1e-5)
+
+
+def test_recompute_in_half_precision(root):
+    """Derivatives are computed again in the precision that they were computed in."""
+    batch = next(iter(data(root).val_dataloader()))
+    network = OGN(hidden_channels=16)
+    seen = []
+    network.lin.register_forward_hook(lambda _, inputs, out: seen.append(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = DynamicsModule(network, recompute=True).loss(batch)
+    loss.backward()
+    assert seen == [torch.bfloat16] * 32
+
+
+def test_inference_mode(root):
+    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+    with quiet(), pytest.raises(ValueError, match="inference_mode=False"):
+        trainer.test(DynamicsModule(HFC(hidden_channels=8)), data(root), verbose=False)
+
+
+def test_rollouts_that_diverge(root):
+    """A test says when; a training stops and says when."""
+    module = DynamicsModule(OGN(hidden_channels=8, num_layers=1), lr=1e-3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1e15)
+    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+    with quiet(), pytest.warns(UserWarning, match=r"diverge, .* at t = 0\.0"):
+        trainer.test(module, data(root), verbose=False)
+    with pytest.raises(DivergenceError, match=r"in rollouts that diverge at t = 0\.0"):
+        fit(module, data(root))
 
 
 def test_the_loss_of_the_true_system_is_none(root):
