@@ -80,18 +80,34 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Further arguments go to lieconv, such as --model.recompute true.",
     )
-    parser.add_argument("--networks", nargs="+", default=["T2", "HOGN", "FC"])
-    parser.add_argument("--center", nargs="+", type=int, default=[1], choices=[0, 1])
-    parser.add_argument("--train", nargs="+", type=int, default=[1000])
-    parser.add_argument("--test", type=int, default=2000, help="test systems")
-    parser.add_argument("--rollouts", type=int, default=50, help="of test systems")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--lr", type=float, help="instead of the published ones")
-    parser.add_argument("--published", action="store_true", help="published widths")
-    parser.add_argument("--particles", nargs="+", type=int, default=[])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--data", type=Path, default=Path("data/springs"))
-    parser.add_argument("--output", type=Path, default=Path("runs/springs"))
+    add = parser.add_argument
+    add(
+        "--networks", nargs="+", default=["T2", "HOGN", "FC"], help="which of the above"
+    )
+    add(
+        "--center",
+        nargs="+",
+        type=int,
+        default=[1],
+        choices=[0, 1],
+        help="whether the mean of the positions is subtracted; both for a comparison",
+    )
+    add("--train", nargs="+", type=int, default=[1000], help="training systems")
+    add("--test", type=int, default=2000, help="test systems")
+    add("--rollouts", type=int, default=50, help="of test systems")
+    add("--epochs", type=int, help="instead of sqrt(10^7 / n)")
+    add("--lr", type=float, help="instead of the published ones")
+    add("--published", action="store_true", help="published widths")
+    add(
+        "--particles",
+        nargs="+",
+        type=int,
+        default=[],
+        help="numbers of particles of further test systems",
+    )
+    add("--seeds", nargs="+", type=int, default=[0], help="a run for each")
+    add("--data", type=Path, default=Path("data"), help="folder of the trajectories")
+    add("--output", type=Path, default=Path("runs/springs"), help="folder of the runs")
     args, rest = parser.parse_known_args()
     for name in args.networks:
         if name not in NAMES:
@@ -158,9 +174,15 @@ def markdown(rows: list[list[str]]) -> str:
 
 def write_rollouts(runs: dict[Case, Run], folder: Path) -> None:
     """What long rollouts show."""
-    found = {case.name: run.test for case, run in runs.items() if run.test.rollouts}
+    most = max(case.num_train for case in runs)
+    found = {
+        case.name: run.test
+        for case, run in runs.items()
+        if case.num_train == most and run.test.rollouts
+    }
     head, *rows = dynamics_table(list(found.values()))
-    rows = [[name, *row[1:]] for name, row in zip(found, rows, strict=True)]
+    for row, name in zip(rows, found, strict=False):  # the last is of no network
+        row[0] = name
     (folder / "results.md").write_text(markdown([head, *rows]))
     rollouts = {name: test.rollouts for name, test in found.items()}
     first = next(iter(rollouts.values()))
@@ -189,10 +211,12 @@ def write_efficiency(runs: dict[Case, Run], folder: Path) -> None:
         axes.loglog(numbers, middle, "o-", color=colour, label=name)
         low, high = ([f(found[n]) for n in numbers] for f in (min, max))
         axes.fill_between(numbers, low, high, color=colour, alpha=0.15, linewidth=0)
-    known = {n: mse for n, mse in PUBLISHED.items() if n <= max(numbers)}
+    known = {n: mse for n, mse in PUBLISHED.items() if n in numbers}
     label = "T(2), 895,000 parameters, reruns by others"
-    axes.loglog(*zip(*known.items(), strict=True), "x:", color="0.4", label=label)
+    axes.loglog(list(known), list(known.values()), "x:", color="0.4", label=label)
     axes.set(xlabel="training systems", ylabel="mean square error of 5 states")
+    axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    axes.minorticks_off()
     axes.grid(True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
@@ -204,7 +228,7 @@ def write_efficiency(runs: dict[Case, Run], folder: Path) -> None:
 def chunk_error(run: Run, particles: int, args: argparse.Namespace) -> float:
     """The mean square error of a trained network on systems of so many particles."""
     module = lieconv_pyg.load(run.checkpoint)
-    root = args.data / f"{particles}-particles"
+    root = args.data / f"springs-{particles}-particles"
     data = Trajectories(root, Springs(num_particles=particles), "test", args.test)
     total = sum(
         float(module.loss(batch)) * batch.num_graphs for batch in DataLoader(data, 500)

@@ -114,7 +114,7 @@ def test_a_run_with_what_is_chosen_for_it(tmp_path, capsys):
     whose radius is infinite here."""
     args = [*SPRINGS, "--ema=0.9", "--data.num_rollouts=0", "--output=run"]
     run = fit(args, table=False)
-    assert (tmp_path / "data/springs/processed/train.pt").exists()
+    assert len(list((tmp_path / "data").glob("springs-*/processed/train.pt"))) == 1
     assert run.test.rollouts is None and run.test.loss < 10
     capsys.readouterr()
     assert main(["test", f"--ckpt_path={run.checkpoint}"]) == 0
@@ -158,12 +158,27 @@ def test_errors_leave_nothing(args, message, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_of_other_settings(trained, tmp_path, capsys):
+def test_data_of_other_settings_have_their_own_folders(trained):
     _, folder = trained
-    args = [f"--data.root={folder / 'data'}", "--data.seed=1", "--output=run"]
-    assert main(["fit", *SPRINGS, *args]) == 2
-    assert "trajectories of other settings (seed=0 there" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    number = len(list((folder / "data").iterdir()))
+    fit([*SPRINGS, f"--data.root={folder / 'data'}", "--data.seed=1", *TRIAL])
+    assert len(list((folder / "data").iterdir())) == 2 * number
+
+
+TRIAL = ["--trainer.fast_dev_run=true"]
+
+
+def test_what_follows_from_the_system(capsys):
+    """Dimension, numbers of parameters and of particles of a network."""
+    args = [*SPRINGS[:1], "--data.system=Gravity", "--data.system.num_particles=3"]
+    args += [a for a in SPRINGS if a.startswith(("--data.num", "--data.b", "--trai"))]
+    for network in ("hogn", "fc", "hlieresnet"):
+        given = [f"--model.network={network}"]
+        if network == "hlieresnet":
+            given += ["--model.network.group=SE3", "--model.network.hidden_channels=8"]
+        run = fit([*args, *given, *TRIAL])
+        assert run.test.loss < 1
+    assert "free motion" in capsys.readouterr().out
 
 
 def test_checkpoints_of_another_task(trained, capsys):
@@ -200,8 +215,10 @@ def test_systems_of_a_checkpoint_are_trusted_as_networks_are(trained, capsys):
     torch.save(checkpoint, "other.ckpt")
     assert main(["test", "--ckpt_path=other.ckpt"]) == 2
     assert f"other.ckpt names {name}, which is no" in capsys.readouterr().err
-    assert main(["test", "--ckpt_path=other.ckpt", "--trust=tests"]) == 2
-    assert "system='Springs' there, 'OtherSprings' here" in capsys.readouterr().err
+    assert main(["test", "--ckpt_path=other.ckpt", "--trust=tests"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{run.test.loss:.2e}" in out
+    assert "OtherSprings in the checkpoint" not in err
 
 
 def test_a_loss_that_is_not_finite(tmp_path, capsys):

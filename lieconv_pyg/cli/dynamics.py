@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lieconv_pyg.checkpoints import build
 from lieconv_pyg.cli.lightning_cli import LieConvCLI
+from lieconv_pyg.dynamics import Springs
 from lieconv_pyg.training import (
     DynamicsDataModule,
     DynamicsModule,
@@ -31,10 +33,14 @@ class DynamicsCLI(LieConvCLI):
 
     def complete_configuration(self) -> None:
         """Makes the path of the data absolute, so that the configuration that is kept
-        holds in other folders too."""
+        holds in other folders too, and sets what follows from the system."""
         data = self._get(self.config, "data")
-        if data.root:
-            data.root = str(Path(data.root).expanduser().resolve())
+        data.root = str(Path(data.root).expanduser().resolve())
+        system = Springs() if data.system is None else build(data.system.as_dict())
+        chosen = {"space_dim": system.space_dim, "num_params": system.num_params}
+        if len(set(system.sizes)) == 1:
+            chosen["num_particles"] = system.sizes[0]
+        self.fill_in(chosen)
 
     def look_at_data(self) -> None:
         """Computes the trajectories, if the network is one for them."""

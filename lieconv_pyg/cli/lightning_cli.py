@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -193,6 +194,15 @@ class LieConvCLI(LightningCLI, ABC):
     @abstractmethod
     def complete_configuration(self) -> None:
         """Sets what was left open, before anything is built."""
+
+    def fill_in(self, chosen: Mapping[str, Any]) -> None:
+        """Sets arguments of the network that were left open, or are ``auto``."""
+        given = self.parser.parse_args(self._given, defaults=False)
+        fixed = self._get(given, "model").network.get("init_args") or Namespace()
+        settings = self._get(self.config, "model").network.get("init_args") or {}
+        for name, value in chosen.items():
+            if name in settings and fixed.get(name, "auto") == "auto":
+                settings[name] = value
 
     @abstractmethod
     def look_at_data(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jsonargparse import Namespace
 from lightning.pytorch import LightningModule
 
 from lieconv_pyg.cli.lightning_cli import LieConvCLI, say
@@ -66,12 +65,7 @@ class MoleculeCLI(LieConvCLI):
             "readout": "add" if target.extensive else "mean",  # PyG's SchNet
             "out_vectors": target.num_components > 1,
         }
-        given = self.parser.parse_args(self._given, defaults=False)
-        fixed = self._get(given, "model").network.get("init_args") or Namespace()
-        settings = self._get(self.config, "model").network.get("init_args") or {}
-        for name, value in chosen.items():
-            if name in settings and fixed.get(name, "auto") == "auto":
-                settings[name] = value
+        self.fill_in(chosen)
 
     @property
     def run_name(self) -> str:

@@ -77,6 +77,11 @@ class Dynamics(torch.nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """What :meth:`forward` returns."""
 
+    @property
+    def is_separable(self) -> bool:
+        """Whether the energy is a kinetic one, of momenta, plus a potential."""
+        return False
+
     def centered(self, pos: Tensor, batch: Tensor, batch_size: int) -> Tensor:
         """Positions less the mean of their system, with :obj:`center`."""
         return centered(pos, batch, batch_size) if self.center else pos
@@ -218,6 +223,11 @@ class SeparableDynamics(HamiltonianDynamics):
             )
         return -gradient
 
+    @property
+    def is_separable(self) -> bool:
+        """Whether :meth:`hamiltonian` is the one above, and not a subclass's."""
+        return type(self).hamiltonian is SeparableDynamics.hamiltonian
+
     def velocity(self, x: Tensor, momentum: Tensor) -> Tensor:
         r"""The velocity :math:`p / m` of each particle, :math:`(N, d)`."""
         return momentum / x[:, :1]
@@ -237,6 +247,8 @@ class SeparableDynamics(HamiltonianDynamics):
     def derivative(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
+        if not self.is_separable:
+            return super().derivative(x, pos, momentum, batch, batch_size)
         force = self.force(x, pos, batch, batch_size)
         return self.velocity(x, momentum), force
 

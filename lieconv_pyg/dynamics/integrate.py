@@ -328,7 +328,7 @@ def check_method(method: str, dynamics: Dynamics) -> None:
         raise ValueError(
             f"'method' must be one of {', '.join(METHODS)} (got {method!r})"
         )
-    if method in SYMPLECTIC and not isinstance(dynamics, SeparableDynamics):
+    if method in SYMPLECTIC and not dynamics.is_separable:
         raise ValueError(
             f"{method!r} needs a kinetic energy of p^2 / 2 m and a potential, which "
             f"{dynamics} does not have: take 'rk4' or 'dopri8'"

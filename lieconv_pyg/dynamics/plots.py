@@ -13,12 +13,13 @@ from lieconv_pyg.dynamics.rollout import RolloutErrors
 from lieconv_pyg.figures import COLOURS, new_figure
 
 _PANELS = {
-    "state": "error of the state",
+    "state": "error of the state (root mean square)",
     "energy": "change of the true energy (relative)",
-    "linear": "change of the linear momentum",
-    "angular": "change of the angular momentum",
+    "linear": "change of the total linear momentum",
+    "angular": "change of the total angular momentum",
 }
-_SMALL = 1e-16  # what is shown of zeros
+_ROUNDING = 1e-13
+_SMALL = 1e-17  # what is shown of zeros
 
 
 def plot_errors(
@@ -36,6 +37,8 @@ def plot_errors(
         true (RolloutErrors, optional): What energy and momenta of the true trajectories
             change by, a grey line.
     """
+    from matplotlib.ticker import NullFormatter
+
     figure = new_figure(9.0, 6.4)
     panels = figure.subplots(2, 2, sharex=True).flatten()
     lines = [
@@ -56,8 +59,13 @@ def plot_errors(
         panel.set_title(title, fontsize=10)
         panel.grid(True, alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
+        low, high = panel.get_ylim()
+        if low < _ROUNDING:  # which is to look like what it is
+            panel.set_ylim(_SMALL, max(high, 1e3 * _ROUNDING))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    number = max(len(found.state) for found in errors.values())
     for panel in panels[2:]:
-        panel.set_xlabel("time")
+        panel.set_xlabel(f"time (medians of {number} systems)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
@@ -77,17 +85,17 @@ def plot_trajectories(
         path (path): The PNG file to write.
     """
     figure, panels = _panels(len(learned), 2.7)
-    low, high = _limits(true)
-    for panel, (name, pos) in zip(panels, learned.items(), strict=False):
-        for particle, colour in enumerate(_colours(len(pos))):
+    for panel, (name, pos) in zip(panels, learned.items(), strict=True):
+        for particle, colour in enumerate(_particle_colours(len(pos))):
             way = true[particle].cpu()
-            panel.plot(way[:, 0], way[:, 1], color="0.75", linewidth=2.4)
+            panel.plot(way[:, 0], way[:, 1], color="0.8", linewidth=3.2)
             way = pos[particle].cpu()
-            panel.plot(way[:, 0], way[:, 1], color=colour, linewidth=0.9)
+            panel.plot(way[:, 0], way[:, 1], color=colour, linewidth=1.2)
             panel.plot(*true[particle, 0, :2].cpu(), "o", color=colour, markersize=4)
-        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
+        panel.set(**_limits(true, *learned.values()), aspect="equal", title=name)
+        panel.set(xlabel="x", ylabel="y")
         panel.title.set_fontsize(10)
-    figure.suptitle("learned (colours) and true (grey)", fontsize=10)
+    figure.suptitle("learned (colours) and true (grey), from the dots", fontsize=10)
     figure.savefig(path)
 
 
@@ -109,11 +117,10 @@ def animate(
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     figure, panels = _panels(len(learned), 2.4)
-    low, high = _limits(true)
-    colours = _colours(true.size(0))
+    colours = _particle_colours(true.size(0))
     moving = []
     for panel, (name, pos) in zip(panels, learned.items(), strict=True):
-        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
+        panel.set(**_limits(true, *learned.values()), aspect="equal", title=name)
         panel.set_xticks([])
         panel.set_yticks([])
         rings = panel.scatter(
@@ -125,7 +132,11 @@ def animate(
     def draw(frame: int) -> list[Any]:
         for points, way in moving:
             points.set_offsets(way[:, frame * every, :2].cpu())
-        return [points for points, _ in moving]
+        share = frame * every / (true.size(1) - 1)
+        title.set_text(f"rings: true, dots: learned; {share:.0%} of the time")
+        return [title, *(points for points, _ in moving)]
+
+    title = figure.suptitle(" ", fontsize=8)
 
     frames = -(-true.size(1) // every)
     film = FuncAnimation(figure, draw, frames=frames)
@@ -147,7 +158,26 @@ def _colours(number: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(number)]
 
 
-def _limits(pos: Tensor) -> tuple[float, float]:
-    """A square that holds all points."""
-    margin = 0.1 * float((pos.max() - pos.min()).clamp(min=torch.finfo(pos.dtype).eps))
-    return float(pos.min()) - margin, float(pos.max()) + margin
+def _particle_colours(number: int) -> list[str]:
+    """Colours beside grey."""
+    bright = [c for c in COLOURS if c != "#5b5b5b"]
+    return [bright[i % len(bright)] for i in range(number)]
+
+
+def _limits(true: Tensor, *learned: Tensor) -> dict[str, tuple[float, float]]:
+    """Limits of x and y that hold the true ways, and the learned ones as far as they
+    go half as far again."""
+    limits = {}
+    for axis, name in enumerate(("xlim", "ylim")):
+        way = true[..., axis]
+        low, high = float(way.min()), float(way.max())
+        size = max(high - low, 1e-9)
+        ways = [pos[..., axis][pos[..., axis].isfinite()] for pos in learned]
+        least = min([low, *(float(w.min()) for w in ways)])
+        most = max([high, *(float(w.max()) for w in ways)])
+        room = 0.05 * size
+        limits[name] = (
+            max(least, low - size / 2) - room,
+            min(most, high + size / 2) + room,
+        )
+    return limits

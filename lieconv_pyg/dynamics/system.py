@@ -35,9 +35,7 @@ class System(SeparableDynamics):
                 q, p = torch.randn(2, *shape, generator=generator, dtype=torch.double)
                 return torch.ones(num_particles, 2, dtype=torch.double), q, p
 
-    Where the kinetic energy is another one, :meth:`hamiltonian` is to be given in place
-    of the potential, and :meth:`derivative` taken from
-    :class:`~lieconv_pyg.dynamics.HamiltonianDynamics`.
+    Where the kinetic energy is another one, :meth:`hamiltonian` is to be given too.
 
     Args:
         space_dim (int, optional): Dimension of space. (default: :obj:`2`)

@@ -115,7 +115,7 @@ class Trajectories(InMemoryDataset):
             "substeps": substeps,
             "tol": tol,
             "seed": seed,
-            "first_state": _first_state(system, seed),
+            "first_state": first_state(system, seed),
             "format": _FORMAT,
         }
         self._check()
@@ -267,7 +267,7 @@ class Trajectories(InMemoryDataset):
         return Tensors(torch.stack(states), times, torch.stack([i.x for i in items]))
 
 
-def _first_state(system: System, seed: int) -> str:
+def first_state(system: System, seed: int) -> str:
     """Of a first system what it is and how it begins to move, by which systems are told
     apart that differ in nothing else that is known of them."""
     (data,) = system.sample(1, seed)

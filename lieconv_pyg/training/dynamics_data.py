@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch_geometric.data import Batch
 
 from lieconv_pyg.dynamics import Springs, System, Trajectories
-from lieconv_pyg.dynamics.trajectories import SPLITS
+from lieconv_pyg.dynamics.trajectories import SPLITS, first_state
 from lieconv_pyg.training.base import SplitDataModule
 
 
@@ -18,8 +19,8 @@ class DynamicsDataModule(SplitDataModule):
 
     Args:
         system: What moves. By default :class:`~lieconv_pyg.dynamics.Springs`.
-        root: Folder of the files, which are made where they are not there. By default
-            one in ``data`` with the name of the system.
+        root: Folder of the files, in which those of each system and settings have a
+            folder of their own. They are made where they are not there.
         num_systems: Numbers of training, validation and test systems.
         chunk: States of an item.
         num_chunks: Items of each system.
@@ -40,7 +41,7 @@ class DynamicsDataModule(SplitDataModule):
     def __init__(
         self,
         system: System | None = None,
-        root: str | None = None,
+        root: str = "data",
         num_systems: tuple[int, int, int] = (3000, 200, 2000),
         chunk: int = 5,
         num_chunks: int = 1,
@@ -55,8 +56,7 @@ class DynamicsDataModule(SplitDataModule):
         if num_rollouts < 0:
             raise ValueError(f"num_rollouts must be at least 0, got {num_rollouts}")
         self.system = Springs() if system is None else system
-        name = type(self.system).__name__.lower()
-        self.root = os.path.expanduser(root or os.path.join("data", name))
+        self.root = os.path.expanduser(root)
         self.num_systems = num_systems
         self.num_rollouts = min(num_rollouts, num_systems[2])
         self._chunks: dict[str, Any] = dict(chunk=chunk, num_chunks=num_chunks)
@@ -73,18 +73,19 @@ class DynamicsDataModule(SplitDataModule):
         """Reads the trajectories, and computes those that are not there."""
         if self._parts is None:
             self._parts = [
-                self._trajectories(self.root, split, number, **self._chunks)
+                self._trajectories(split, number, **self._chunks)
                 for split, number in zip(SPLITS, self.num_systems, strict=True)
             ]
             if self.num_rollouts:
                 self.rollouts()
 
-    def _trajectories(
-        self, root: str, split: str, number: int, **chunks: Any
-    ) -> Trajectories:
-        return Trajectories(
-            root, self.system, split, number, **chunks, **self._settings
-        )
+    def _trajectories(self, split: str, number: int, **chunks: Any) -> Trajectories:
+        settings = {**chunks, **self._settings}
+        known = self.system.settings(), first_state(self.system, settings["seed"])
+        digest = hashlib.sha256(repr((known, settings)).encode()).hexdigest()
+        name = f"{type(self.system).__name__.lower()}-{digest[:8]}"
+        root = os.path.join(self.root, name)
+        return Trajectories(root, self.system, split, number, **settings)
 
     @property
     def parts(self) -> list[Trajectories]:
@@ -95,17 +96,19 @@ class DynamicsDataModule(SplitDataModule):
 
     def rollouts(self) -> Batch:
         """Whole trajectories of the first test systems."""
-        root = os.path.join(self.root, "whole")
         number = self.num_rollouts
         if getattr(self.system, "center_momenta", None) == "systems":
             number = self.num_systems[2]  # they are other systems where they are fewer
-        whole = self._trajectories(root, "test", number, chunk=None)
+        whole = self._trajectories("test", number, chunk=None)
         return Batch.from_data_list(list(whole[: self.num_rollouts]))
 
     @staticmethod
     def name_in(config: Mapping[str, Any]) -> str:
-        """The system."""
-        return str((config["system"] or {}).get("class_path", "Springs"))
+        """The system, and what it was made with."""
+        system = config["system"] or {"class_path": "Springs"}
+        given = system.get("init_args") or {}
+        settings = ", ".join(f"{name}={value}" for name, value in given.items())
+        return f"{system['class_path'].split('.')[-1]}({settings})"
 
     @property
     def fingerprint(self) -> str:

@@ -80,6 +80,17 @@ class DynamicsModule(NetworkModule):
         """
         few = Batch.from_data_list(data.system.sample(8))
         self._check_state(few.x, few.pos, few.momentum, few.batch)
+        here, there = (
+            data.system(few.x, few.pos + shift, few.momentum, few.batch)
+            for shift in (0.0, 1.0)
+        )
+        moves = [not torch.allclose(*pair) for pair in zip(here, there, strict=True)]
+        if self.network.center and any(moves):
+            warnings.warn(
+                f"{data.system} depends on where it is, and {self.network} subtracts "
+                "the mean of the positions: set its center to false",
+                stacklevel=2,
+            )
 
     def _check_state(
         self, x: Tensor, pos: Tensor, momentum: Tensor, batch: Tensor

@@ -12,14 +12,13 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from lieconv_pyg.dynamics import (
     ConservationReport,
     Dynamics,
     HamiltonianDynamics,
     RolloutErrors,
-    SeparableDynamics,
     Trajectory,
     conserved_along,
     rollout,
@@ -65,8 +64,7 @@ class Rollouts:
             data (Batch): A batch of whole trajectories.
         """
         network = copy.deepcopy(network).double().eval()
-        separable = isinstance(network, SeparableDynamics)
-        path = rollout(network, data, "yoshida4" if separable else "rk4")
+        path = rollout(network, data, "yoshida4" if network.is_separable else "rk4")
         true = Trajectory(
             *(data.pos, data.momentum, path.times, torch.full((data.num_graphs,), nan))
         )
@@ -91,6 +89,7 @@ class DynamicsTest:
         loss (float): Mean square error of the test chunks.
         num_parameters (int): Size of the model.
         num_train (int): Number of training chunks.
+        free_loss (float, optional): The error of free motion, without forces.
         rollouts (Rollouts, optional): Long rollouts.
         seconds (float, optional): Time of the training.
     """
@@ -100,6 +99,7 @@ class DynamicsTest:
     loss: float
     num_parameters: int
     num_train: int
+    free_loss: float | None = None
     rollouts: Rollouts | None = None
     seconds: float | None = None
 
@@ -136,7 +136,11 @@ def dynamics_table(results: Sequence[DynamicsTest]) -> list[list[str]]:
             "drift of L",
         ]
         head.append("diverged")
-    return [[*head, "parameters", "training"], *(r.cells() for r in results)]
+    rows = [[*head, "parameters", "training"], *(r.cells() for r in results)]
+    if results[0].free_loss is not None:
+        free = ["free motion", f"{results[0].free_loss:.2e}"]
+        rows.append(free + [""] * (len(rows[0]) - len(free)))
+    return rows
 
 
 class DynamicsReport(RunReport):
@@ -166,6 +170,7 @@ class DynamicsReport(RunReport):
             loss=float(trainer.callback_metrics["test/loss"]),
             num_parameters=sum(p.numel() for p in network.parameters()),
             num_train=len(data.parts[0]),
+            free_loss=free_motion_error(data.parts[2]),
             rollouts=rollouts,
             seconds=self.seconds,
         )
@@ -192,6 +197,21 @@ class DynamicsReport(RunReport):
             animate(found.true, ways, folder / "trajectories.gif")
             names += ["trajectories.png", "trajectories.gif"]
         self.files += [folder / name for name in names]
+
+
+def free_motion_error(chunks: Sequence[Data]) -> float:
+    """The mean square error of particles that keep their velocities, as
+    :meth:`DynamicsModule.loss` has that of a network: what there is to learn."""
+    errors = []
+    for data in chunks:
+        velocity = data.momentum[:, :1] / data.x[:, :1, None]
+        times = (data.t - data.t[:, :1]).unsqueeze(2)
+        off = (
+            data.pos[:, :1] + times * velocity - data.pos,
+            data.momentum[:, :1] - data.momentum,
+        )
+        errors.append(torch.cat(off, dim=2).square().mean())
+    return float(torch.stack(errors).mean())
 
 
 def _write_errors(errors: RolloutErrors, path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
 from lieconv_pyg.dynamics import HFC, OGN, Gravity, Springs, System, integrate
@@ -240,3 +241,40 @@ def test_particles_that_meet():
     times = torch.tensor([0.0, 1.0], dtype=torch.double)
     with pytest.raises(RuntimeError, match="do particles meet"):
         integrate(Gravity(2), x, q, 0 * q, times, method="dopri5")
+
+
+class Relativistic(Oscillators):
+    """With another kinetic energy."""
+
+    def hamiltonian(self, x, pos, momentum, batch, batch_size):
+        kinetic = (x[:, 0] ** 2 + momentum.square().sum(1)).sqrt()
+        kinetic = scatter(kinetic, batch, 0, batch_size, "sum")
+        return kinetic + self.potential(x, pos, batch, batch_size)
+
+
+def test_another_kinetic_energy():
+    """Its derivative follows, and no method is taken that it is not for."""
+    system = Relativistic()
+    assert not system.is_separable and Oscillators().is_separable
+    data = Batch.from_data_list(system.sample(2))
+    times = torch.linspace(0, 2, 21, dtype=torch.double)
+    state = data.x, data.pos, data.momentum
+    path = integrate(system, *state, times, data.batch, method="dopri8")
+    energy = [
+        system.hamiltonian(data.x, path.pos[:, k], path.momentum[:, k], data.batch, 2)
+        for k in (0, 20)
+    ]
+    torch.testing.assert_close(energy[0], energy[1], rtol=0, atol=1e-7)
+    with pytest.raises(ValueError, match="'leapfrog' needs a kinetic energy"):
+        integrate(system, *state, times, data.batch, method="leapfrog")
+
+
+def test_where_it_begins_is_known():
+    """Even of dynamics that are nowhere."""
+    system = Springs(num_particles=2)
+    data = Batch.from_data_list(system.sample(2))
+    x = data.x.clone()
+    x[:2, 1] = 1e200  # of the first, whose force overflows
+    path = integrate(system, x, data.pos, data.momentum, torch.arange(3.0), data.batch)
+    assert path.pos[:, 0].equal(data.pos) and path.pos[:2, 1:].isnan().all()
+    assert path.diverged_at[0] == 0 and path.pos[2:].isfinite().all()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch_geometric.data import Batch
+from torch_geometric.utils import scatter
 
 from lieconv_pyg.dynamics import FC, HFC, OGN, HLieResNet, Springs
 from lieconv_pyg.groups import SE2, T
@@ -13,6 +14,7 @@ from lieconv_pyg.training import (
     DynamicsModule,
     quiet,
 )
+from lieconv_pyg.training.dynamics_report import free_motion_error
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,38 @@ def test_recompute_in_half_precision(root):
         loss = DynamicsModule(network, recompute=True).loss(batch)
     loss.backward()
     assert seen == [torch.bfloat16] * 32
+
+
+def test_free_motion(root):
+    """The error of dynamics without forces."""
+
+    class Free(Springs):
+        def force(self, x, pos, batch, batch_size):
+            return torch.zeros_like(pos)
+
+    part = data(root)
+    (batch,) = part.test_dataloader()
+    expected = DynamicsModule(Free()).double().loss(batch).item()
+    assert free_motion_error(part.parts[2]) == pytest.approx(expected, rel=1e-9)
+
+
+class Pinned(Springs):
+    """Held by springs to the origin too."""
+
+    def potential(self, x, pos, batch, batch_size):
+        own = scatter(pos.square().sum(1), batch, 0, batch_size, "sum")
+        return super().potential(x, pos, batch, batch_size) + own
+
+    def force(self, x, pos, batch, batch_size):
+        return super().force(x, pos, batch, batch_size) - 2 * pos
+
+
+def test_a_system_that_depends_on_where_it_is(root):
+    part = data(root, system=Pinned())
+    with pytest.warns(UserWarning, match="set its center to false"):
+        DynamicsModule(HFC()).check(part)
+    DynamicsModule(HFC(center=False)).check(part)
+    DynamicsModule(HFC()).check(data(root))
 
 
 def test_inference_mode(root):
