@@ -41,12 +41,11 @@ def plot_errors(
 
     figure = new_figure(9.0, 6.4)
     panels = figure.subplots(2, 2, sharex=True).flatten()
-    lines = [
-        (name, found, {"color": colour})
-        for (name, found), colour in zip(
-            errors.items(), _colours(len(errors)), strict=True
-        )
-    ]
+    lines: list[tuple[str, RolloutErrors, dict[str, Any]]] = []
+    for index, (name, found) in enumerate(errors.items()):
+        again, at = divmod(index, len(COLOURS))
+        style = {"color": COLOURS[at], "linestyle": ("-", ":", "-.")[again % 3]}
+        lines.append((name, found, style))
     if true is not None:
         lines.append(("true", true, {"color": "0.6", "linestyle": "--"}))
     for name, found, style in lines:
@@ -68,7 +67,10 @@ def plot_errors(
         panel.set_xlabel(f"time (medians of {number} systems)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
+        *(handles, labels),
+        loc="outside upper center",
+        ncols=min(5, len(labels)),
+        frameon=False,
     )
     figure.savefig(path)
 
@@ -152,10 +154,6 @@ def _panels(number: int, size: float) -> tuple[Any, list[Any]]:
     for panel in panels[number:]:
         panel.set_visible(False)
     return figure, panels[:number]
-
-
-def _colours(number: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(number)]
 
 
 def _particle_colours(number: int) -> list[str]:
