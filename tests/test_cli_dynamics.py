@@ -13,6 +13,7 @@ from lieconv_pyg.cli import fit, main
 from lieconv_pyg.dynamics import Springs, rollout
 from lieconv_pyg.training import DynamicsDataModule, DynamicsModule, Rollouts
 from tests.runs import TINY, empty_folder
+from tests.training.test_distributed import lieconv_fit
 
 __all__ = ["empty_folder"]
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -123,6 +124,16 @@ def test_a_run_with_what_is_chosen_for_it(tmp_path, capsys):
     assert again.test.loss == run.test.loss
     assert main(["test", f"--ckpt_path={run.checkpoint}", "--task=molecules"]) == 2
     assert "the configuration is of dynamics, not molecules" in capsys.readouterr().err
+
+
+def test_two_processes_train_as_one(trained):
+    """With half the batch each, and an odd number of test chunks."""
+    run, folder = trained
+    args = [*SPRINGS, f"--data.root={folder / 'data'}", "--output=two"]
+    args += ["--data.batch_size=3", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    found = lieconv_fit(folder, *args)
+    assert found.returncode == 0, found.stderr
+    assert f"{run.test.loss:.2e}" in found.stdout
 
 
 def test_on_other_systems(trained, capsys):

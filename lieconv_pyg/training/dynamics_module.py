@@ -162,6 +162,10 @@ class DynamicsModule(NetworkModule):
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The mean square error."""
         loss = self.loss(batch)
+        if self.trainer.world_size > 1:
+            # A constant in an energy moves nothing, and has a gradient that is none:
+            # processes wait for those of all parameters.
+            loss = loss + 0 * sum(p.sum() for p in self.network.parameters())
         self.log(
             "train/loss",
             loss.detach(),
