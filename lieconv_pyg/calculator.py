@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols as symbols
 from torch import Tensor
 
+from lieconv_pyg.checkpoints import load_molecules
 from lieconv_pyg.datasets import Target, is_dipole, is_energy
 from lieconv_pyg.datasets.targets import NUM_ELEMENTS
 from lieconv_pyg.datasets.units import dipole_factor, energy_factor, is_potential
@@ -150,11 +151,7 @@ def _own(
     """A model that nobody else changes, ready to evaluate."""
     module: Any
     if isinstance(model, (str, os.PathLike)):
-        import lieconv_pyg
-
-        module = lieconv_pyg.load(model)
-        if not hasattr(module, "target"):
-            raise ValueError(f"{model} is of dynamics, and not of molecules")
+        module = load_molecules(model)
     elif isinstance(model, torch.nn.Module):
         # Not the trainer, with all its data.
         trainer = getattr(model, "_trainer", None)

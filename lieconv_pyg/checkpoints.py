@@ -22,6 +22,7 @@ from lieconv_pyg.groups import LieGroup
 
 if TYPE_CHECKING:
     from lieconv_pyg.datasets import Target
+    from lieconv_pyg.training import MoleculeModule
 
 #: Counts the changes after which older checkpoints cannot be read.
 FORMAT = 2
@@ -178,6 +179,23 @@ def load(
     if not of_dynamics:
         module.target = target_of(checkpoint, None)
     return module.to(device).eval()
+
+
+def load_molecules(
+    path: str | os.PathLike, device: Any = "cpu", trust: Sequence[str] = ()
+) -> MoleculeModule:
+    r"""What :func:`load` gives, for molecules.
+
+    Raises:
+        FileNotFoundError, ValueError: As there.
+        ValueError: If it is a model of dynamics.
+    """
+    from lieconv_pyg.training import MoleculeModule
+
+    model = load(path, device, trust)
+    if not isinstance(model, MoleculeModule):
+        raise ValueError(f"{path} is of dynamics, and not of molecules")
+    return model
 
 
 def load_weights(

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_geometric.loader import DataLoader
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from lieconv_pyg.checkpoints import load
+from lieconv_pyg.checkpoints import load_molecules
 from lieconv_pyg.datasets import (
     Target,
     read_structures,
@@ -96,9 +96,7 @@ def predict(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     trust = [trust] if isinstance(trust, str) else trust
-    model = load(ckpt_path, _usable(device), trust or ())
-    if not isinstance(model, MoleculeModule):
-        raise ValueError(f"{ckpt_path} is of dynamics, and not of molecules")
+    model = load_molecules(ckpt_path, _usable(device), trust or ())
     if model.target is None:
         raise ValueError(f"{ckpt_path} does not say what its model predicts")
     path = Path(output or f"{Path(data).stem}_{model.target.name}.csv")

@@ -10,7 +10,6 @@ from ase.build import molecule
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-import lieconv_pyg
 from lieconv_pyg import MoleculeLieResNet
 from lieconv_pyg.calculator import LieConvCalculator
 from lieconv_pyg.datasets import QM9_TARGETS, Statistics, Target
@@ -253,7 +252,7 @@ def test_paths_are_loaded(monkeypatch, tmp_path):
         asked.append(path)
         return model()
 
-    monkeypatch.setattr(lieconv_pyg, "load", load)
+    monkeypatch.setattr("lieconv_pyg.calculator.load_molecules", load)
     atoms = ethanol(LieConvCalculator(tmp_path / "best.ckpt"))
     assert asked == [tmp_path / "best.ckpt"]
     np.testing.assert_array_equal(

@@ -44,7 +44,8 @@ class _LieDynamics(Dynamics):
     ) -> None:
         super().__init__(group.space_dim, num_params, center=center)
         for name in ("num_neighbors", "eval_num_neighbors", "ratio", "k"):
-            if kwargs.get(name) not in (None, 1):
+            whole = 1 if name == "ratio" else None
+            if kwargs.get(name) not in (None, whole):
                 raise ValueError(
                     f"'{name}' is not for dynamics: an energy must be a smooth "
                     "function of all particles. Take 'fill' or 'radius', where there "

@@ -87,6 +87,7 @@ def plot_trajectories(
         path (path): The PNG file to write.
     """
     figure, panels = _panels(len(learned), 2.7)
+    limits = _limits(true, *learned.values())
     for panel, (name, pos) in zip(panels, learned.items(), strict=True):
         for particle, colour in enumerate(_particle_colours(len(pos))):
             way = true[particle].cpu()
@@ -94,8 +95,7 @@ def plot_trajectories(
             way = pos[particle].cpu()
             panel.plot(way[:, 0], way[:, 1], color=colour, linewidth=1.2)
             panel.plot(*true[particle, 0, :2].cpu(), "o", color=colour, markersize=4)
-        panel.set(**_limits(true, *learned.values()), aspect="equal", title=name)
-        panel.set(xlabel="x", ylabel="y")
+        panel.set(**limits, aspect="equal", title=name, xlabel="x", ylabel="y")
         panel.title.set_fontsize(10)
     figure.suptitle("learned (colours) and true (grey), from the dots", fontsize=10)
     figure.savefig(path)
@@ -119,10 +119,12 @@ def animate(
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     figure, panels = _panels(len(learned), 2.4)
+    title = figure.suptitle(" ", fontsize=8)
+    limits = _limits(true, *learned.values())
     colours = _particle_colours(true.size(0))
     moving = []
     for panel, (name, pos) in zip(panels, learned.items(), strict=True):
-        panel.set(**_limits(true, *learned.values()), aspect="equal", title=name)
+        panel.set(**limits, aspect="equal", title=name)
         panel.set_xticks([])
         panel.set_yticks([])
         rings = panel.scatter(
@@ -137,8 +139,6 @@ def animate(
         share = frame * every / (true.size(1) - 1)
         title.set_text(f"rings: true, dots: learned; {share:.0%} of the time")
         return [title, *(points for points, _ in moving)]
-
-    title = figure.suptitle(" ", fontsize=8)
 
     frames = -(-true.size(1) // every)
     film = FuncAnimation(figure, draw, frames=frames)

@@ -64,6 +64,7 @@ class DynamicsDataModule(SplitDataModule):
             num_states=num_states, step=step, seed=seed
         )
         self._parts: list[Trajectories] | None = None
+        self._whole: Batch | None = None
 
     def prepare_data(self) -> None:
         """Computes the trajectories, on one process."""
@@ -96,11 +97,14 @@ class DynamicsDataModule(SplitDataModule):
 
     def rollouts(self) -> Batch:
         """Whole trajectories of the first test systems."""
+        if self._whole is not None:
+            return self._whole
         number = self.num_rollouts
         if getattr(self.system, "center_momenta", None) == "systems":
             number = self.num_systems[2]  # they are other systems where they are fewer
         whole = self._trajectories("test", number, chunk=None)
-        return Batch.from_data_list(list(whole[: self.num_rollouts]))
+        self._whole = Batch.from_data_list(list(whole[: self.num_rollouts]))
+        return self._whole
 
     @staticmethod
     def name_in(config: Mapping[str, Any]) -> str:

@@ -129,13 +129,8 @@ def dynamics_table(results: Sequence[DynamicsTest]) -> list[list[str]]:
     rollouts = results[0].rollouts
     if rollouts is not None:
         end = float(rollouts.errors.times[-1])
-        head += [
-            f"error at t = {end / 5:.2g}",
-            f"at {end:.2g}",
-            "drift of P",
-            "drift of L",
-        ]
-        head.append("diverged")
+        head += [f"error at t = {end / 5:.2g}", f"at {end:.2g}"]
+        head += ["drift of P", "drift of L", "diverged"]
     rows = [[*head, "parameters", "training"], *(r.cells() for r in results)]
     if results[0].free_loss is not None:
         free = ["free motion", f"{results[0].free_loss:.2e}"]

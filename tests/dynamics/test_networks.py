@@ -60,6 +60,15 @@ def make(name, center=True, system=None):
     return network, make_state(system or Springs(network.space_dim, sizes))
 
 
+@pytest.mark.parametrize("name", ["k", "num_neighbors", "eval_num_neighbors"])
+@pytest.mark.parametrize("kind", [HLieResNet, FLieResNet])
+def test_no_neighbours_are_drawn(kind, name):
+    with pytest.raises(ValueError, match=f"'{name}' is not for dynamics"):
+        kind(T(2), **{name: 1}, **SMALL)
+    with pytest.raises(ValueError, match="'ratio' is not for dynamics"):
+        kind(T(2), ratio=0.5, **SMALL)
+
+
 def test_two_particles_in_space():
     """They are always on a line: forces are along it, and what their potential says."""
     network = steep(lie(SE3()))
