@@ -85,7 +85,7 @@ def aggregate(
     return _Aggregate.apply(x, kernel, edge_index, size, tiling)
 
 
-def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
+def pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
     """Tiles of which one product has no more than :obj:`_PIECE` entries, for results
     with :obj:`width` entries a target."""
     for tile in tiling.tiles:
@@ -94,7 +94,7 @@ def _pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
         yield from tile.split(number)
 
 
-def _sources(x: Tensor, tile: Tiles) -> Tensor:
+def sources_of(x: Tensor, tile: Tiles) -> Tensor:
     """Features of the sources of each tile :math:`(B, J, C)`."""
     if tile.first_source is not None:
         rows = x.narrow(0, tile.first_source, tile.sources.numel())
@@ -103,7 +103,7 @@ def _sources(x: Tensor, tile: Tiles) -> Tensor:
     return rows.view(*tile.sources.shape, x.size(1))
 
 
-def _edges(kernel: Tensor, tile: Tiles) -> Tensor:
+def edges_of(kernel: Tensor, tile: Tiles) -> Tensor:
     """Kernel values of each tile :math:`(B, J, I M)`, zero for pairs that are no
     edges."""
     num_edges, channels = kernel.shape
@@ -117,7 +117,7 @@ def _edges(kernel: Tensor, tile: Tiles) -> Tensor:
     return rows.view(*tile.sources.shape, tile.edges.size(2) * channels)
 
 
-def _targets(grad: Tensor, tile: Tiles) -> Tensor:
+def targets_of(grad: Tensor, tile: Tiles) -> Tensor:
     """Rows of the targets of each tile :math:`(B, I M, C)`, its first where filled
     up."""
     index = tile.targets
@@ -133,8 +133,8 @@ def _targets(grad: Tensor, tile: Tiles) -> Tensor:
 def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
     """The sums :math:`A_{imc}`."""
     out = x.new_empty(size + 1, kernel.size(1), x.size(1))
-    for tile in _pieces(tiling, out[0].numel()):
-        factors = _edges(kernel, tile).transpose(1, 2), _sources(x, tile)
+    for tile in pieces(tiling, out[0].numel()):
+        factors = edges_of(kernel, tile).transpose(1, 2), sources_of(x, tile)
         if tile.first_target is not None:
             rows = out.narrow(0, tile.first_target, tile.targets.numel())
             torch.bmm(*factors, out=rows.view(len(tile.targets), -1, x.size(1)))
@@ -157,16 +157,16 @@ def _gradients(
     num_edges, channels = kernel.shape
     grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
     grad_kernel = kernel.new_empty(num_edges + 1 if need_kernel else 0, channels)
-    for tile in _pieces(tiling, channels * x.size(1)):
-        rows = _targets(grad, tile)
+    for tile in pieces(tiling, channels * x.size(1)):
+        rows = targets_of(grad, tile)
         if need_x:
-            out = torch.bmm(_edges(kernel, tile), rows).view(-1, x.size(1))
+            out = torch.bmm(edges_of(kernel, tile), rows).view(-1, x.size(1))
             if tile.first_source is not None:
                 grad_x.narrow(0, tile.first_source, len(out)).add_(out)
             else:
                 grad_x.index_add_(0, tile.sources.view(-1), out)
         if need_kernel:
-            out = (_sources(x, tile) @ rows.transpose(1, 2)).view(-1, channels)
+            out = (sources_of(x, tile) @ rows.transpose(1, 2)).view(-1, channels)
             grad_kernel.index_copy_(0, tile.edges.view(-1), out)
     return grad_x, grad_kernel[:num_edges]
 

@@ -5,23 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn.inits import reset
-from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
+from torch_geometric.nn.resolver import activation_resolver
 
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.lifting import Lifted
-from lieconv_pyg.nn.lie_conv import LieConv, norm_arguments
+from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.linear import WideLinear
+from lieconv_pyg.nn.norms import make_norm
+from lieconv_pyg.nn.static_graph import from_rows, select_points, to_rows
 from lieconv_pyg.nn.tiles import Tiling
-
-
-def make_norm(norm: Optional[str], channels: int) -> torch.nn.Module:
-    """The normalization layer of that name, or the identity for :obj:`None`."""
-    arguments = norm_arguments(norm)
-    if arguments["norm"] is None:
-        return torch.nn.Identity()
-    return normalization_resolver(
-        arguments["norm"], channels, **arguments["norm_kwargs"]
-    )
 
 
 class BottleneckBlock(torch.nn.Module):
@@ -48,6 +40,9 @@ class BottleneckBlock(torch.nn.Module):
           indices :math:`(2, E)`; pair coordinates :math:`(E, \dim G + 2 \dim q)`;
           edge weights :math:`(E)`; kept points :math:`(M_t)`
         - **output:** :math:`(M, F_{out})`, or :math:`(M_t, F_{out})` for kept points
+
+        Features may also be :math:`(B, M, F_{in})`, of examples that share their
+        points, as for :class:`~lieconv_pyg.nn.LieConv`.
     """
 
     def __init__(
@@ -103,12 +98,13 @@ class BottleneckBlock(torch.nn.Module):
             keep: Indices :math:`(M_t)` of the kept points, where some are dropped.
             tiling: The tiling of the edges, if it is known already.
         """
-        h = self.lin1(self.act(self.norm1(x)))
-        h = self.act(self.norm2(h))
+        h = self.lin1(self.act(self.norm1(to_rows(x))))
+        h = from_rows(self.act(self.norm2(h)), x)
         h = self.conv(h, lifted, edge_index, edge_attr, edge_weight, tiling)
-        h = self.lin2(self.act(self.norm3(h)))
-        residual = x if keep is None else x.index_select(0, keep)
-        return h + F.pad(residual, (0, self.out_channels - self.in_channels))
+        h = self.lin2(self.act(self.norm3(to_rows(h))))
+        residual = to_rows(x if keep is None else select_points(x, keep))
+        h = h + F.pad(residual, (0, self.out_channels - self.in_channels))
+        return from_rows(h, x)
 
     def __repr__(self) -> str:
         return (

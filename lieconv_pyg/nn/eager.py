@@ -31,3 +31,9 @@ def is_plain(x: Tensor) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and not is_forward_mode()
     )
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether somebody wants to see or change what a module does."""
+    names = ("forward_pre", "forward", "backward_pre", "backward")
+    return any(getattr(module, f"_{name}_hooks") for name in names)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, SiLU
 from torch_geometric.nn import MLP, BatchNorm, Linear
 
-from lieconv_pyg.nn.eager import is_batched, is_plain_cpu
+from lieconv_pyg.nn.eager import has_hooks, is_batched, is_plain_cpu
 
 _PIECE = 1 << 14  # edges that are worked on together
 _MANY = 1 << 15  # edges from which this is faster than layer by layer
@@ -78,7 +78,7 @@ class KernelNetwork(MLP):
             and len(self.lins) > 1
             and not any(self.dropout)
             and all(map(_is_plain, self.lins, self.norms))
-            and not any(_has_hooks(m) for m in self.modules() if m is not self)
+            and not any(has_hooks(m) for m in self.modules() if m is not self)
             and is_plain_cpu(x)
         )
 
@@ -96,11 +96,6 @@ def _is_plain(lin: torch.nn.Module, norm: torch.nn.Module) -> bool:
         and module.momentum is not None
         and lin.bias is not None
     )
-
-
-def _has_hooks(module: torch.nn.Module) -> bool:
-    names = ("forward_pre", "forward", "backward_pre", "backward")
-    return any(getattr(module, f"_{name}_hooks") for name in names)
 
 
 def _reference(x: Tensor, eps: Sequence[float], parameters: Sequence[Tensor]) -> Tensor:

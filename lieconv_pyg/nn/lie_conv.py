@@ -15,32 +15,13 @@ from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
+from lieconv_pyg.nn.eager import has_hooks
 from lieconv_pyg.nn.kernel_network import KernelNetwork
 from lieconv_pyg.nn.linear import WideLinear
+from lieconv_pyg.nn.norms import norm_arguments
+from lieconv_pyg.nn.static_convolution import convolve
+from lieconv_pyg.nn.static_graph import from_rows
 from lieconv_pyg.nn.tiles import Tiling, lifted_tiling
-
-# How PyG's normalizations are to be used here: batch norm must bear a graph with a
-# single point, or a single edge; layer norm must not mix points.
-_NORMS: dict[str, dict[str, Any]] = {
-    "batch_norm": {"allow_single_element": True},
-    "layer_norm": {"mode": "node"},
-}
-
-
-def norm_arguments(norm: Optional[str]) -> dict[str, Any]:
-    """The arguments 'norm' and 'norm_kwargs' of PyG's MLP.
-
-    Raises:
-        ValueError: for normalizations that mix the examples of a batch.
-    """
-    if norm is None:
-        return {"norm": None, "norm_kwargs": {}}
-    for name, kwargs in _NORMS.items():
-        if isinstance(norm, str) and norm.lower() in (name, name.replace("_", "")):
-            return {"norm": name, "norm_kwargs": kwargs}
-    raise ValueError(
-        f"'norm' must be {', '.join(map(repr, _NORMS))} or None (got {norm!r})"
-    )
 
 
 def _width(radial_basis: Optional[torch.nn.Module]) -> int:
@@ -130,6 +111,10 @@ class LieConv(MessagePassing):
           :math:`(2, E)`; optionally pair coordinates
           :math:`(E, \dim G + 2 \dim q)` and edge weights :math:`(E)`
         - **output:** :math:`(M, F_{out})` or :math:`(M_t, F_{out})`
+
+        Features may also be :math:`(B, M, F_{in})`, of :math:`B` examples that share
+        points and graph (PyG's *static graphs*), such as images: the kernel MLP then
+        sees each edge once. The output is :math:`(B, M_t, F_{out})`.
 
     Example:
         >>> group = SE3()
@@ -261,21 +246,39 @@ class LieConv(MessagePassing):
                 # Its sums overflow.
                 kernel, share = kernel * share.index_select(0, edge_index[1]), None
 
-        if self._is_fused():
-            if tiling is None:
-                tiling = lifted_tiling(edge_index, source, target)
-            out = self.message_and_aggregate(edge_index, x_src, kernel, num_dst, tiling)
-        else:
-            size = (x_src.size(0), num_dst)
-            # propagate_type: (x: Tensor, kernel: Tensor)
-            out = self.propagate(edge_index, x=x_src, kernel=kernel, size=size)
-        out = self.lin(out.flatten(1))
+        if tiling is None and self._is_fused():
+            tiling = lifted_tiling(edge_index, source, target)
+        out = self._convolve(x_src, kernel, edge_index, num_dst, tiling)
         if share is None:
             return out
         share = share.to(out.dtype)
         if self.lin.bias is None or self.scale_bias:
             return share * out
         return torch.lerp(self.lin.bias.to(out.dtype), out, share)  # but for the bias
+
+    def _convolve(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        edge_index: Tensor,
+        size: int,
+        tiling: Optional[Tiling],
+    ) -> Tensor:
+        """The linear map of the sums over neighbours."""
+        static = x.dim() == 3
+        if static and self._is_fused() and not has_hooks(self.lin):
+            settings = kernel, self.lin.weight, self.lin.bias, edge_index, size
+            return from_rows(convolve(x.transpose(0, 1), *settings, tiling), x)
+        flat = x.transpose(0, 1).flatten(1) if static else x
+        if self._is_fused():
+            out = self.message_and_aggregate(edge_index, flat, kernel, size, tiling)
+        else:
+            sizes = (flat.size(0), size)
+            # propagate_type: (x: Tensor, kernel: Tensor)
+            out = self.propagate(edge_index, x=flat, kernel=kernel, size=sizes)
+        if static:
+            out = out.unflatten(2, (len(x), -1)).transpose(1, 2).flatten(0, 1)
+        return from_rows(self.lin(out.flatten(1)), x)
 
     def message(self, x_j: Tensor) -> Tensor:
         """What a source sends: its features."""
@@ -353,16 +356,19 @@ class LieConv(MessagePassing):
                 "'lifted' must be a 'Lifted', as 'lieconv_pyg.lift' returns it, or a "
                 f"pair of them (got '{type(lifted)}')"
             )
-        if not isinstance(x_src, Tensor) or x_src.dim() != 2:
-            raise ValueError("'x' must be a tensor of shape (points, channels)")
-        if 0 < self.in_channels != x_src.size(1):
+        if not isinstance(x_src, Tensor) or x_src.dim() not in (2, 3):
             raise ValueError(
-                f"'x' has {x_src.size(1)} channels where the layer was built for "
+                "'x' must be a tensor of shape (points, channels), or (examples, "
+                "points, channels) where all have the same points"
+            )
+        if 0 < self.in_channels != x_src.size(-1):
+            raise ValueError(
+                f"'x' has {x_src.size(-1)} channels where the layer was built for "
                 f"'in_channels={self.in_channels}'"
             )
-        if x_src.size(0) != source.batch.size(0):
+        if x_src.size(-2) != source.batch.size(0):
             raise ValueError(
-                f"'x' has {x_src.size(0)} rows for {source.batch.size(0)} lifted "
+                f"'x' has {x_src.size(-2)} rows for {source.batch.size(0)} lifted "
                 "points: pass 'x[lifted.point]' for features of points"
             )
         if (

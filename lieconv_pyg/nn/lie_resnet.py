@@ -16,11 +16,19 @@ from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import Neighborhood, farthest_points
 from lieconv_pyg.neighbors.radius import check_points
-from lieconv_pyg.nn.blocks import BottleneckBlock, make_norm
+from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
+from lieconv_pyg.nn.inputs import check_features, check_fit, check_vectors
 from lieconv_pyg.nn.lift import Lift
+from lieconv_pyg.nn.norms import make_norm
 from lieconv_pyg.nn.readout import Attention, pool_lifted, see_vectors, turn_vectors
 from lieconv_pyg.nn.resolution import Resolution, make_resolution
+from lieconv_pyg.nn.static_graph import (
+    from_rows,
+    rows_of,
+    select_points,
+    to_rows,
+)
 
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
@@ -102,6 +110,11 @@ class LieResNet(torch.nn.Module):
           :math:`(N)` *(optional)*, vectors :math:`(N, V, d)` *(if there are any)*
         - **output:** :math:`(B, F_{out})`, or :math:`(N, F_{out})` without pooling;
           with vectors :math:`(B, F_{out}, d)` or :math:`(N, F_{out}, d)`
+
+        Features may also be :math:`(B, N, F_{in})`, of :math:`B` examples that share
+        their :math:`N` points, such as images: lifts, neighbours and the kernel MLP
+        are then computed once for all of them. Without pooling the output is
+        :math:`(B, N, F_{out})`.
     """
 
     def __init__(
@@ -292,15 +305,19 @@ class LieResNet(torch.nn.Module):
             if pos is None:
                 raise ValueError("give the points as 'pos', or 'lifted'")
             lifted = self.lift(pos, batch, generator)
-        self._check(x, lifted, batch_size)
+        check_features(x, self.in_channels, self.lin_in.weight.dtype)
+        check_points(self.group, lifted)
+        check_fit(x, lifted, batch_size)
         if graph is None:
             graph = self.resolutions(lifted, generator)
         elif isinstance(graph, Neighborhood):
             graph = self._one_graph(lifted, graph)
 
-        h = self.lin_in(x).index_select(0, lifted.point)
+        h = self.lin_in(to_rows(x))
+        h = select_points(from_rows(h, x), lifted.point)
         if self.lin_vectors is not None:
-            seen = see_vectors(self.group, lifted, self._check_vectors(vectors, x))
+            size = self.in_vectors, self.group.space_dim
+            seen = see_vectors(self.group, lifted, check_vectors(vectors, x, *size))
             h = h + self.lin_vectors(seen)
         last = lifted
         for block, (source, neighbors, keep, tiling) in zip(
@@ -316,41 +333,13 @@ class LieResNet(torch.nn.Module):
                 keep,
                 tiling,
             )
-        h = self.act(self.norm(h))
-        return self._read_out(h, last, lifted, x.size(0), batch_size)
-
-    def _check(self, x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(
-                "'x' must be a floating-point tensor of shape "
-                f"(points, {self.in_channels})"
-            )
-        if x.dim() != 2 or x.size(1) != self.in_channels:
-            raise ValueError(
-                f"'x' must be of shape (points, {self.in_channels}) "
-                f"(got {tuple(x.shape)})"
-            )
-        wanted = self.lin_in.weight.dtype
-        if x.dtype != wanted and not torch.is_autocast_enabled(x.device.type):
-            raise TypeError(
-                f"'x' is {x.dtype} and the model {wanted}: convert one of them"
-            )
-        check_points(self.group, lifted)
-        num_points = int(lifted.point.max()) + 1
-        if x.size(0) != num_points:
-            raise ValueError(f"'x' has {x.size(0)} rows for {num_points} points")
-        if batch_size is not None and batch_size <= int(lifted.batch[-1]):
-            raise ValueError(
-                f"'batch_size' must be at least {int(lifted.batch[-1]) + 1}, the "
-                f"number of examples in 'batch' (got {batch_size})"
-            )
-
-    def _check_vectors(self, vectors: Optional[Tensor], x: Tensor) -> Tensor:
-        shape = (x.size(0), self.in_vectors, self.group.space_dim)
-        if vectors is None or vectors.shape != shape:
-            found = None if vectors is None else tuple(vectors.shape)
-            raise ValueError(f"'vectors' must be of shape {shape} (got {found})")
-        return vectors
+        h = self.act(self.norm(to_rows(h)))
+        if x.dim() == 3:
+            batch_size = x.size(0)
+            last, lifted = rows_of(last, x), rows_of(lifted, x)
+        num_points = x.shape[:-1].numel()
+        out = self._read_out(h, last, lifted, num_points, batch_size)
+        return out if self.pool else out.unflatten(0, x.shape[:-1])
 
     def _one_graph(self, lifted: Lifted, graph: Neighborhood) -> list[Resolution]:
         """A graph that was given, for every block."""

@@ -1,0 +1,59 @@
+"""Checks of what a network is given."""
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.lifting import Lifted
+
+
+def check_features(x: Tensor, channels: int, dtype: torch.dtype) -> None:
+    """Checks features of points for a network with so many channels."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(
+            f"'x' must be a floating-point tensor of shape (points, {channels})"
+        )
+    if x.dim() not in (2, 3) or x.size(-1) != channels or x.size(0) == 0:
+        raise ValueError(
+            f"'x' must be of shape (points, {channels}), or (examples, points, "
+            f"{channels}) where all have the same points (got {tuple(x.shape)})"
+        )
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"'x' is {x.dtype} and the model {dtype}: convert one of them")
+
+
+def check_fit(x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
+    """Checks that features are those of the lifted points."""
+    num_points = int(lifted.point.max()) + 1
+    if x.size(-2) != num_points:
+        raise ValueError(f"'x' has {x.size(-2)} rows for {num_points} points")
+    number = int(lifted.batch[-1]) + 1
+    if x.dim() == 3 and number > 1:
+        raise ValueError(
+            f"'x' has {x.size(0)} examples that share their points: give those of one "
+            f"(got {number} in 'batch')"
+        )
+    if x.dim() == 3 and batch_size not in (None, x.size(0)):
+        raise ValueError(
+            f"'batch_size' must be {x.size(0)}, the number of examples in 'x' (got "
+            f"{batch_size})"
+        )
+    if batch_size is not None and batch_size < number:
+        raise ValueError(
+            f"'batch_size' must be at least {number}, the number of examples in "
+            f"'batch' (got {batch_size})"
+        )
+
+
+def check_vectors(
+    vectors: Optional[Tensor], x: Tensor, number: int, space_dim: int
+) -> Tensor:
+    """The vectors of points, if they are so many for each."""
+    if x.dim() == 3:
+        raise ValueError("'vectors' need 'x' of shape (points, channels)")
+    shape = (x.size(0), number, space_dim)
+    if vectors is None or vectors.shape != shape:
+        found = None if vectors is None else tuple(vectors.shape)
+        raise ValueError(f"'vectors' must be of shape {shape} (got {found})")
+    return vectors
