@@ -1,9 +1,11 @@
 r"""Molecules to train on: QM9, ASE's G2 set, molecular dynamics, and any file that ASE
-reads; and structures in and out."""
+reads; structures in and out; and images as point sets: rotated MNIST and rotated digits
+of scikit-learn."""
 
 from lieconv_pyg.datasets.ase_atoms import from_atoms
 from lieconv_pyg.datasets.ase_file import load_ase_file
 from lieconv_pyg.datasets.g2 import G2_TARGETS, load_g2
+from lieconv_pyg.datasets.image_files import read_amat, read_idx
 from lieconv_pyg.datasets.load import load_molecules
 from lieconv_pyg.datasets.md_file import load_md_file
 from lieconv_pyg.datasets.molecules import Molecules
@@ -13,6 +15,8 @@ from lieconv_pyg.datasets.qm9 import (
     qm9_references,
     qm9_root,
 )
+from lieconv_pyg.datasets.rot_digits import RotDigits
+from lieconv_pyg.datasets.rotmnist import PointImages, RotMNIST
 from lieconv_pyg.datasets.splits import limit_split, qm9_split, random_split
 from lieconv_pyg.datasets.statistics import (
     Statistics,
@@ -40,7 +44,10 @@ __all__ = [
     "G2_TARGETS",
     "QM9_TARGETS",
     "Molecules",
+    "PointImages",
     "QM9Target",
+    "RotDigits",
+    "RotMNIST",
     "Statistics",
     "Target",
     "choose_references",
@@ -63,6 +70,8 @@ __all__ = [
     "qm9_split",
     "qm9_target",
     "random_split",
+    "read_amat",
+    "read_idx",
     "read_structures",
     "structures_data",
     "target_statistics",
