@@ -14,6 +14,7 @@ from lieconv_pyg.checkpoints import load
 from lieconv_pyg.equivariance import equivariance_error
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
 from lieconv_pyg.nn import (
+    ImageLieResNet,
     LieConv,
     LieResNet,
     MoleculeLieResNet,
@@ -23,6 +24,7 @@ from lieconv_pyg.nn import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageLieResNet",
     "LieConv",
     "LieResNet",
     "Lifted",

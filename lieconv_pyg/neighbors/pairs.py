@@ -27,6 +27,16 @@ class Neighborhood(NamedTuple):
     distance: Tensor
     edge_weight: Tensor | None = None
 
+    def select(self, index: Tensor) -> "Neighborhood":
+        r"""Returns the edges at :obj:`index`, a sorted index vector."""
+        weight = self.edge_weight
+        return Neighborhood(
+            self.edge_index.index_select(1, index),
+            self.edge_attr.index_select(0, index),
+            self.distance.index_select(0, index),
+            None if weight is None else weight.index_select(0, index),
+        )
+
 
 _register_namedtuple(
     Neighborhood, serialized_type_name="lieconv_pyg.neighbors.Neighborhood"

@@ -3,6 +3,7 @@ r"""Layers and networks."""
 from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.egnn import EGNN, EGNNConv
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
+from lieconv_pyg.nn.images import ImageLieResNet
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
@@ -14,6 +15,7 @@ __all__ = [
     "BottleneckBlock",
     "EGNNConv",
     "GroupNeighborhood",
+    "ImageLieResNet",
     "LieConv",
     "LieResNet",
     "Lift",

@@ -17,6 +17,7 @@ from lieconv_pyg.neighbors import (
     radius_graph,
 )
 from lieconv_pyg.neighbors.radius import check_radius
+from lieconv_pyg.neighbors.sampling import hashed_keys, sample_neighbors
 
 # bool first: else jsonargparse takes True for a callable, and cannot write it down.
 Envelope = bool | torch.nn.Module | Callable[[Tensor], Tensor] | None
@@ -141,6 +142,7 @@ class GroupNeighborhood(torch.nn.Module):
         lifted: Lifted,
         target: Optional[Lifted] = None,
         generator: Optional[torch.Generator] = None,
+        draw: bool = True,
     ) -> Neighborhood:
         """Neighbours among :obj:`lifted` of the points in :obj:`target`.
 
@@ -148,6 +150,7 @@ class GroupNeighborhood(torch.nn.Module):
             lifted: The lifted points.
             target: The lifted points whose neighbours are wanted, if not all.
             generator: Draws the neighbours in training.
+            draw: Whether as many are drawn as the settings say; else all are taken.
 
         Raises:
             RuntimeError: in evaluation, if the radius was never calibrated.
@@ -162,18 +165,41 @@ class GroupNeighborhood(torch.nn.Module):
                     "checkpoint"
                 )
             self.calibrate(lifted)
-        train = self.training
         return radius_graph(
             self.group,
             lifted,
             self.radius if self.is_calibrated else math.inf,
             target,
-            num_neighbors=self.num_neighbors if train else self.eval_num_neighbors,
+            num_neighbors=self._number if draw else None,
             envelope=self.envelope,
             generator=generator,
-            seed=None if train else self.seed,
+            seed=None if self.training else self.seed,
             backend=self.backend,
         )
+
+    @property
+    def _number(self) -> Optional[int]:
+        """How many neighbours are drawn."""
+        return self.num_neighbors if self.training else self.eval_num_neighbors
+
+    def draw(
+        self,
+        graph: Neighborhood,
+        lifted: Lifted,
+        target: Optional[Lifted] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Neighborhood:
+        """As many neighbours as the settings say, of a graph with all of them."""
+        if self._number is None:
+            return graph
+        target = lifted if target is None else target
+        key = None
+        if not self.training:
+            parts = lifted.component, target.component
+            key = hashed_keys(graph.edge_index, *parts, self.seed)
+        size = target.num_points
+        keep = sample_neighbors(graph.edge_index, self._number, size, generator, key)
+        return graph.select(keep)
 
     def extra_repr(self) -> str:
         """What is printed between the brackets."""

@@ -1,11 +1,23 @@
 """Checks of what a network is given."""
 
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
 
 from lieconv_pyg.lifting import Lifted
+
+
+def per_layer(name: str, value: Any, num_layers: int) -> list:
+    """The value of each layer, from one for all or a sequence of one for each."""
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    values = list(value) if several else [value] * num_layers
+    if len(values) != num_layers:
+        raise ValueError(
+            f"'{name}' must be one value or {num_layers} (got {len(values)})"
+        )
+    return values
 
 
 def check_features(x: Tensor, channels: int, dtype: torch.dtype) -> None:

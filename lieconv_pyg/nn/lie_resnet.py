@@ -18,7 +18,12 @@ from lieconv_pyg.neighbors import Neighborhood, farthest_points
 from lieconv_pyg.neighbors.radius import check_points
 from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
-from lieconv_pyg.nn.inputs import check_features, check_fit, check_vectors
+from lieconv_pyg.nn.inputs import (
+    check_features,
+    check_fit,
+    check_vectors,
+    per_layer,
+)
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.norms import make_norm
 from lieconv_pyg.nn.readout import Attention, pool_lifted, see_vectors, turn_vectors
@@ -29,17 +34,6 @@ from lieconv_pyg.nn.static_graph import (
     select_points,
     to_rows,
 )
-
-
-def per_layer(name: str, value: Any, num_layers: int) -> list:
-    """The value of each layer, from one for all or a sequence of one for each."""
-    several = isinstance(value, Sequence) and not isinstance(value, str)
-    values = list(value) if several else [value] * num_layers
-    if len(values) != num_layers:
-        raise ValueError(
-            f"'{name}' must be one value or {num_layers} (got {len(values)})"
-        )
-    return values
 
 
 class LieResNet(torch.nn.Module):
@@ -250,13 +244,18 @@ class LieResNet(torch.nn.Module):
             )
 
     def resolutions(
-        self, lifted: Lifted, generator: Optional[torch.Generator] = None
+        self,
+        lifted: Lifted,
+        generator: Optional[torch.Generator] = None,
+        draw: bool = True,
     ) -> list[Resolution]:
         """What each block works on: neighbours, and kept points where some are dropped.
 
         Args:
             lifted: The lifted points.
             generator: Draws neighbours in training.
+            draw: Whether as many neighbours are drawn as the settings say; else all
+                are taken, for :meth:`draw`.
         """
         out: list[Resolution] = []
         for layer, (ratio, which) in enumerate(
@@ -266,14 +265,35 @@ class LieResNet(torch.nn.Module):
             if layer > 0 and which == self.graph_of[layer - 1]:
                 out.append(out[-1])
             elif ratio == 1:
-                graph = search(lifted, None, generator)
+                graph = search(lifted, None, generator, draw)
                 out.append(make_resolution(lifted, lifted, graph))
             else:
                 keep = farthest_points(self.group, lifted, ratio)
                 kept = lifted.select(keep)
-                graph = search(lifted, kept, generator)
+                graph = search(lifted, kept, generator, draw)
                 out.append(make_resolution(lifted, kept, graph, keep))
                 lifted = kept
+        return out
+
+    def draw(
+        self,
+        resolutions: Sequence[Resolution],
+        generator: Optional[torch.Generator] = None,
+    ) -> list[Resolution]:
+        """As many neighbours as the settings say, of resolutions with all of them."""
+        out: list[Resolution] = []
+        for layer, (now, which) in enumerate(
+            zip(resolutions, self.graph_of, strict=True)
+        ):
+            if layer > 0 and now is resolutions[layer - 1]:
+                out.append(out[-1])
+                continue
+            kept = now.lifted if now.keep is None else now.lifted.select(now.keep)
+            search = cast(GroupNeighborhood, self.neighborhoods[which])
+            graph = search.draw(now.graph, now.lifted, kept, generator)
+            if graph is not now.graph:
+                now = make_resolution(now.lifted, kept, graph, now.keep)
+            out.append(now)
         return out
 
     def forward(

@@ -1,0 +1,315 @@
+import math
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.groups import SO2, SO3, LieGroup
+from lieconv_pyg.groups.checks import positive, share
+from lieconv_pyg.groups.resolver import check_group
+from lieconv_pyg.lifting import Lifted, check_points_and_batch
+from lieconv_pyg.nn.lie_resnet import LieResNet
+from lieconv_pyg.nn.pixel_grid import rotate_pixels
+from lieconv_pyg.nn.resolution import Resolution
+from lieconv_pyg.nn.shared_grid import SharedGrid
+
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+class ImageLieResNet(torch.nn.Module):
+    r"""LieResNet that drops points from block to block, for images as sets of points
+    and for other clouds, as in Section 5.1 of `"Generalizing Convolutional Neural
+    Networks for Equivariance to Lie Groups on Arbitrary Continuous Data"
+    <https://arxiv.org/abs/2002.12880>`_.
+
+    Each block keeps the same share :math:`\rho` of the points, by farthest point
+    sampling in the distance of the group. Widths grow by :math:`1 / \sqrt\rho` and the
+    shares of points in a neighbourhood by :math:`1 / \rho` a block.
+
+    Where all examples have the same points, as images on a grid of pixels have, lifts,
+    kept points, neighbours and pair coordinates are computed once (by
+    :meth:`calibrate`, or for the first batch of several examples in training), saved
+    with the network, and shared by all examples: the kernel MLP sees each pair once,
+    and not once an image. Neighbours that are drawn in training are drawn once for a
+    batch. All else, such as superpixels, is computed for each example.
+
+    Args:
+        group (LieGroup): A group that acts on the plane, or on space for clouds there.
+        in_channels (int, optional): Channels of each point: 1 for grey images, 3 for
+            coloured ones. (default: :obj:`1`)
+        out_channels (int, optional): Outputs of each example, such as one for each
+            class. (default: :obj:`10`)
+        hidden_channels (int or Sequence[int], optional): Width of the embedding, from
+            which that of the blocks follows, or all widths.
+            (default: :obj:`128`)
+        num_layers (int, optional): Number of blocks. (default: :obj:`6`)
+        total_ratio (float, optional): Share of the points that is left after all
+            blocks. (default: :obj:`0.1`)
+        fill (float or Sequence[float], optional): Mean share of the points in a
+            neighbourhood of the first block, from which that of the others follows, or
+            those of all. (default: :obj:`1 / 15`)
+        num_neighbors (int, optional): Neighbours drawn from the ball in training;
+            :obj:`None` takes all. (default: :obj:`25`)
+        num_lifts (int, optional): Lifts of each point. On a shared grid they are drawn
+            once, from :obj:`seed`. (default: :obj:`1`)
+        augment (bool, optional): Rotates each example at random in training: images on
+            a grid by bilinear interpolation, other points as they are.
+            (default: :obj:`True`)
+        num_samples (int, optional): In evaluation, outputs are the mean over so many
+            rotations of the points, each with lifts and kept points of its own.
+            (default: :obj:`1`)
+        seed (int, optional): For lifts on a shared grid, and for rotations in space.
+            (default: :obj:`0`)
+        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
+            such as :obj:`pool`, :obj:`radius` or :obj:`norm`.
+
+    Shapes:
+        - **input:** features :math:`(N, F_{in})`, or :obj:`None` for ones; points
+          :math:`(N, d)`; batch vector :math:`(N)` *(optional)*
+        - **output:** :math:`(B, F_{out})`; :math:`(N, F_{out})` with
+          :obj:`pool=None`
+
+    Example:
+        >>> dataset = RotMNIST("data/RotMNIST")
+        >>> data = next(iter(DataLoader(dataset, batch_size=25)))
+        >>> model = ImageLieResNet(SE2(), num_lifts=2)
+        >>> out = model(data.x, data.pos, data.batch)
+    """
+
+    def __init__(
+        self,
+        group: LieGroup,
+        in_channels: int = 1,
+        out_channels: int = 10,
+        hidden_channels: int | Sequence[int] = 128,
+        num_layers: int = 6,
+        total_ratio: float = 0.1,
+        fill: float | Sequence[float] = 1 / 15,
+        num_neighbors: Optional[int] = 25,
+        num_lifts: int = 1,
+        augment: bool = True,
+        num_samples: int = 1,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if check_group(group).space_dim < 2:
+            raise ValueError(
+                f"images need a group that acts on the plane or on space; {group} acts "
+                f"on {group.space_dim} dimension"
+            )
+        positive(num_layers, "num_layers")
+        ratio = share(total_ratio, "total_ratio") ** (1 / num_layers)
+        if isinstance(hidden_channels, int):
+            width = positive(hidden_channels, "hidden_channels")
+            hidden_channels = [
+                int(width / ratio ** (i / 2)) for i in range(num_layers + 1)
+            ]
+        if not isinstance(fill, Sequence):
+            fill = [min(1.0, share(fill, "fill") / ratio**i) for i in range(num_layers)]
+        if kwargs.get("k") is not None or kwargs.get("radius") is not None:
+            fill, num_neighbors = 1.0, None if kwargs.get("k") else num_neighbors
+        self.total_ratio = total_ratio
+        self.augment = augment
+        self.num_samples = positive(num_samples, "num_samples")
+        self.seed = seed
+        self.net = LieResNet(
+            in_channels,
+            out_channels,
+            group,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            num_lifts=num_lifts,
+            fill=fill,
+            num_neighbors=num_neighbors,
+            ratio=ratio,
+            seed=seed,
+            **kwargs,
+        )
+        self.grid = SharedGrid(group)
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        self.net.reset_parameters()
+
+    @torch.no_grad()
+    def calibrate(self, pos: Tensor, batch: Optional[Tensor] = None) -> None:
+        r"""Sets the radii from :obj:`fill`, with some typical examples; where several
+        have the same points, keeps what is computed for these.
+
+        Args:
+            pos: Points :math:`(N, d)`.
+            batch: Batch vector :math:`(N)`.
+        """
+        batch = check_points_and_batch(pos, batch, self.net.group)
+        shared = shared_points(pos, batch)
+        self.grid.clear()
+        if shared is None or int(batch[-1]) == 0:
+            self.net.calibrate(pos, batch)
+            return
+        self.net.calibrate(shared)
+        self.grid.set(shared, *self._prepare(shared))
+
+    @torch.no_grad()
+    def _prepare(self, pos: Tensor, sample: int = 0) -> tuple[Lifted, list[Resolution]]:
+        """Lifted points, and resolutions with all neighbours, of points that are
+        shared."""
+        generator = torch.Generator(pos.device).manual_seed(self.seed + sample)
+        mode, self.net.lift.training = self.net.lift.training, True
+        lifted = self.net.lift(self._turned(pos, sample), None, generator)
+        self.net.lift.training = mode
+        return lifted, self.net.resolutions(lifted, draw=False)
+
+    def _turned(self, pos: Tensor, sample: int) -> Tensor:
+        """Points in the position of a sample, which is their own in the first."""
+        if sample == 0:
+            return pos
+        group = rotations_of(pos)
+        if isinstance(group, SO2):
+            # However many samples there are, they and fixed lifts are spread evenly.
+            turn = sample * GOLDEN_RATIO % 1 / self.net.lift.num_lifts
+            rotation = group.exp(torch.tensor([2 * math.pi * turn], dtype=pos.dtype))
+        else:
+            generator = torch.Generator().manual_seed(self.seed + sample)
+            rotation = group.sample(generator=generator, dtype=pos.dtype)
+        return group.act(rotation.to(pos.device), pos)
+
+    def forward(
+        self,
+        x: Optional[Tensor],
+        pos: Tensor,
+        batch: Optional[Tensor] = None,
+        batch_size: Optional[int] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Tensor:
+        r"""Applies the network.
+
+        Args:
+            x: Features :math:`(N, F_{in})`.
+            pos: Points :math:`(N, d)`.
+            batch: Batch vector :math:`(N)`.
+            batch_size: Number of examples, if it is known.
+            generator: Draws rotations, lifts and neighbours in training.
+
+        Raises:
+            ValueError: If the network has a grid and the points are others, or if an
+                example has fewer points than are to be left.
+        """
+        batch = check_points_and_batch(pos, batch, self.net.group)
+        size = int(batch[-1]) + 1 if batch_size is None else batch_size
+        if x is None:
+            x = pos.new_ones(len(pos), self.net.in_channels)
+        self._check(x, pos, batch, size)
+        shared = shared_points(pos, batch)
+        if self.grid.is_set and (shared is None or not self.grid.fits(shared)):
+            raise ValueError(
+                f"the network was trained on {len(self.grid.pos)} points that all "
+                "examples share, and these are others: make images in the same way, or "
+                "call 'grid.clear()' for a network of any points"
+            )
+        if shared is None or not (self.grid.is_set or size > 1):
+            return self._on_points(x, pos, batch, size, generator)
+        out = self._on_grid(x.view(size, len(shared), -1), shared, generator)
+        return out if self.net.pool else out.flatten(0, 1)
+
+    def _on_points(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        batch: Tensor,
+        size: int,
+        generator: Optional[torch.Generator],
+    ) -> Tensor:
+        """The outputs, with points of its own for each example."""
+        if not self.training:
+            out = [
+                self.net(x, self._turned(pos, sample), batch, batch_size=size)
+                for sample in range(self.num_samples)
+            ]
+            return torch.stack(out).mean(0)
+        if self.augment:
+            group = rotations_of(pos)
+            pos = group.act(self._rotations(pos, size, generator)[batch], pos)
+        return self.net(x, pos, batch, batch_size=size, generator=generator)
+
+    def _on_grid(
+        self, x: Tensor, pos: Tensor, generator: Optional[torch.Generator]
+    ) -> Tensor:
+        """The outputs, of features :math:`(B, n, F)` on the same points."""
+        if self.training and not self.grid.is_set:
+            self.grid.set(pos, *self._prepare(pos))
+        if not self.training:
+            out = []
+            for sample in range(self.num_samples):
+                lifted, found = self._found(pos, sample)
+                found = self.net.draw(found)
+                out.append(self.net(x, lifted=lifted, graph=found))
+            return torch.stack(out).mean(0)
+        if self.augment:
+            rotation = self._rotations(pos, len(x), generator)
+            x = rotate_pixels(pos, x, rotation)
+        lifted, found = self.grid.found(0, self._prepare)
+        found = self.net.draw(found, generator)
+        return self.net(x, lifted=lifted, graph=found, generator=generator)
+
+    def _found(self, pos: Tensor, sample: int) -> tuple[Lifted, list[Resolution]]:
+        if not self.grid.is_set:
+            return self._prepare(pos, sample)
+        return self.grid.found(sample, self._prepare)
+
+    @staticmethod
+    def _rotations(
+        pos: Tensor, number: int, generator: Optional[torch.Generator]
+    ) -> Tensor:
+        """Random rotations :math:`(B, d, d)`."""
+        return rotations_of(pos).sample(
+            number, generator=generator, dtype=pos.dtype, device=pos.device
+        )
+
+    def _check(self, x: Tensor, pos: Tensor, batch: Tensor, size: int) -> None:
+        if isinstance(x, Tensor) and x.dim() == 2:
+            if x.size(1) != self.net.in_channels:
+                raise ValueError(
+                    f"'x' has {x.size(1)} channels, and the network was built for "
+                    f"'in_channels={self.net.in_channels}'"
+                )
+            if len(x) != len(pos):
+                raise ValueError(f"'x' has {len(x)} rows for {len(pos)} points")
+        counts = torch.bincount(batch, minlength=size)
+        least = int(counts.argmin())
+        if float(counts[least]) * self.total_ratio < 1 - 1e-6:
+            raise ValueError(
+                f"example {least} has {int(counts[least])} points, and of these "
+                f"'total_ratio={self.total_ratio:g}' is to be left after all blocks, "
+                "which is less than one: give more points, or a larger 'total_ratio'"
+            )
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.net})"
+
+
+def shared_points(pos: Tensor, batch: Tensor) -> Optional[Tensor]:
+    """The points :math:`(n, d)` that all examples have, in the same order; none if
+    they differ."""
+    size = int(batch[-1]) + 1
+    number = len(pos) // size
+    even = torch.arange(size, device=batch.device).repeat_interleave(number)
+    if not torch.equal(batch, even):
+        return None
+    points = pos.view(size, number, -1)
+    return points[0] if bool((points == points[0]).all()) else None
+
+
+def rotations_of(pos: Tensor) -> SO2 | SO3:
+    """The rotations of the plane or of space.
+
+    Raises:
+        ValueError: If the points are neither of the plane nor of space.
+    """
+    if pos.size(1) not in (2, 3):
+        raise ValueError(
+            "points are rotated in the plane or in space, and these have "
+            f"{pos.size(1)} coordinates: set augment=False and num_samples=1"
+        )
+    return SO2() if pos.size(1) == 2 else SO3()

@@ -1,0 +1,292 @@
+"""ImageLieResNet: shared grids, and points of any kind."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from lieconv_pyg import ImageLieResNet
+from lieconv_pyg.groups import SE2, SE3, SO2, RxSO2, T, Trivial, Tx
+from lieconv_pyg.images import ImageToPoints, rotate_images
+from lieconv_pyg.nn.pixel_grid import PixelGrid, rotate_pixels
+
+from .conftest import randomize, transport
+
+GROUPS = [Trivial(2), Tx(), T(2), SO2(), RxSO2(alpha=0.3), SE2(alpha=0.2)]
+
+
+def images(size=10, number=4, channels=1, seed=0, dtype=torch.double):
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand(number, channels, size, size, generator=random, dtype=dtype)
+
+
+def make(group=None, dtype=torch.double, **settings):
+    group = T(2) if group is None else group
+    settings = {
+        "num_lifts": 2 if group.stabilizer_dim > 0 else 1,
+        "hidden_channels": 8,
+        "num_layers": 2,
+        "out_channels": 3,
+        "total_ratio": 0.3,
+        "fill": 0.2,
+    } | settings
+    torch.manual_seed(0)
+    return randomize(ImageLieResNet(group, **settings).to(dtype))
+
+
+def give(model, batch, **kwargs):
+    return model(batch.x, batch.pos, batch.batch, **kwargs)
+
+
+def test_published_sizes():
+    """The numbers of the original network: widths, shares, parameters."""
+    model = ImageLieResNet(T(2))
+    assert sum(p.numel() for p in model.parameters()) == 588_645
+    assert [block.out_channels for block in model.net.blocks] == [
+        *(155, 187, 227, 275, 334, 404)
+    ]
+    fills = [search.fill for search in model.net.neighborhoods]
+    assert fills[0] == 1 / 15
+    assert fills[5] == pytest.approx(0.1 ** (-5 / 6) / 15)
+    batch = ImageToPoints().batch(images(28, 2, dtype=torch.float))
+    model.calibrate(batch.pos, batch.batch)
+    _, found = model.grid.found(0, model._prepare)
+    assert [len(now.keep) for now in found] == [442, 302, 206, 141, 97, 67]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_shared_is_each_for_itself(group):
+    """What is shared gives what is computed for each image, and for one alone."""
+    batch = ImageToPoints().batch(images())
+    model = make(group)
+    model.calibrate(batch.pos, batch.batch)
+    assert model.grid.is_set
+    model.eval()
+    out = give(model, batch)
+    singles = [model(data.x, data.pos) for data in batch.to_data_list()]
+    torch.testing.assert_close(torch.cat(singles), out)
+    if model.net.lift.num_lifts == 1:
+        alone = copy.deepcopy(model)
+        alone.grid.clear()
+        torch.testing.assert_close(give(alone, batch), out)
+        slow = alone.net(batch.x, batch.pos, batch.batch)
+        torch.testing.assert_close(slow, out)
+
+
+@pytest.mark.parametrize("group", [SO2(), SE2(), RxSO2(), T(2)], ids=str)
+def test_equivariance_of_transported_lifts(group):
+    """Subsampling included."""
+    model = make(group, total_ratio=0.25, num_layers=3).eval()
+    pos = torch.randn(40, 2, generator=torch.Generator().manual_seed(1)).double()
+    x = torch.rand(5, 40, 1).double()
+    model.calibrate(pos)
+    generator = torch.Generator().manual_seed(2)
+    lifted = model.net.lift.train()(pos, None, generator)
+    out = model.net(x, lifted=lifted)
+    moved = model.net(x, lifted=transport(group, lifted))
+    assert (out - moved).abs().max() < 1e-10 * out.abs().max()
+    half = lifted.element.clone()
+    half[::2] = transport(group, lifted).element[::2]
+    assert (out - model.net(x, lifted=lifted._replace(element=half))).abs().max() > 1e-6
+
+
+def test_saved_with_the_network():
+    batch = ImageToPoints().batch(images())
+    model = make(SE2()).train()
+    give(model, batch)  # the first batch in training sets it
+    assert model.grid.is_set
+    assert str(model.grid) == "SharedGrid(76 points)"
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    other = make(SE2(), seed=7)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(give(other.eval(), batch), give(model.eval(), batch))
+    moved = copy.deepcopy(model).float().double()
+    torch.testing.assert_close(
+        give(moved, batch), give(model, batch), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_lifts_follow_from_the_seed():
+    batch = ImageToPoints().batch(images())
+    states = []
+    for seed in (0, 0, 1):
+        model = make(SE2(), seed=seed)
+        torch.manual_seed(seed + torch.randint(9, (1,)).item())
+        model.calibrate(batch.pos, batch.batch)
+        states.append(model.grid.get_extra_state())
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value)
+    assert not torch.equal(states[2]["lifted.element"], states[0]["lifted.element"])
+
+
+def test_drawn_neighbours():
+    """As many as asked for in training, other ones each time; all in evaluation."""
+    batch = ImageToPoints().batch(images())
+    model = make(num_neighbors=3, augment=False)
+    model.calibrate(batch.pos, batch.batch)
+    _, found = model.grid.found(0, model._prepare)
+    degrees = [torch.bincount(now.graph.edge_index[1]) for now in found]
+    for now, degree in zip(model.net.train().draw(found), degrees, strict=True):
+        drawn = torch.bincount(now.graph.edge_index[1], minlength=len(degree))
+        assert torch.equal(drawn, degree.clamp(max=3))
+        assert degree.max() > 3
+    first, second = (give(model.train(), batch) for _ in range(2))
+    assert not torch.equal(first, second)
+    generators = [torch.Generator().manual_seed(4) for _ in range(2)]
+    first, second = (give(model, batch, generator=g) for g in generators)
+    torch.testing.assert_close(first, second)
+    model.eval()
+    assert torch.equal(give(model, batch), give(model, batch))
+    assert model.net.draw(found)[0].graph is found[0].graph
+
+
+def test_evaluation_draws_alike():
+    batch = ImageToPoints().batch(images())
+    model = make(eval_num_neighbors=3).eval()
+    model.calibrate(batch.pos, batch.batch)
+    out = give(model, batch)
+    assert torch.equal(give(model, batch), out)
+    model.grid.clear()
+    torch.testing.assert_close(give(model, batch), out)
+
+
+@pytest.mark.parametrize("group", [SE2(), T(2), SO2()], ids=str)
+def test_mean_over_samples(group):
+    batch = ImageToPoints().batch(images())
+    model = make(group, augment=False)
+    model.calibrate(batch.pos, batch.batch)
+    model.eval()
+    out = give(model, batch)
+    model.num_samples = 3
+    several = give(model, batch)
+    assert torch.equal(give(model, batch), several)
+    singles = []
+    for sample in range(3):
+        lifted, found = model.grid.found(sample, model._prepare)
+        singles.append(model.net(batch.x.view(4, -1, 1), lifted=lifted, graph=found))
+    torch.testing.assert_close(torch.stack(singles).mean(0), several)
+    assert torch.equal(singles[0], out)
+    if not isinstance(group, SO2):
+        assert (singles[1] - out).abs().max() > 1e-6
+    model.grid.clear()
+    torch.testing.assert_close(give(model, batch), several)
+
+
+def test_augmentation_turns_images():
+    """By quarter turns it is exact, and a rotation of what is there."""
+    picture = images(10, 4)
+    to_points = ImageToPoints(crop=None)
+    batch = to_points.batch(picture)
+    quarter = torch.arange(4).double() * torch.pi / 2
+    rotation = SO2().exp(quarter.unsqueeze(1))
+    pos = batch.pos[:100]
+    x = rotate_pixels(pos, batch.x.view(4, 100, 1), rotation)
+    wanted = rotate_images(picture, quarter)
+    torch.testing.assert_close(to_points.to_image(x, 10, 10), wanted)
+    flat = torch.ones(2, 100, 1).double()
+    turned = rotate_pixels(pos, flat, SO2().exp(torch.full((2, 1), 0.4).double()))
+    assert ((turned - 1).abs().lt(1e-12) | (turned == 0)).all()
+    assert 0.8 < turned.mean() < 1
+
+
+def test_pixel_grids():
+    pos = ImageToPoints().points(28, 28)
+    grid = PixelGrid.of(pos)
+    assert (grid.height, grid.width) == (28, 28)
+    assert torch.equal(
+        grid.pixel, ImageToPoints().mask(28, 28).flatten().nonzero()[:, 0]
+    )
+    assert PixelGrid.of(3 * pos + 1).pixel.equal(grid.pixel)
+    for other in (torch.randn(20, 2), torch.zeros(3, 2), torch.randn(5, 3)):
+        assert PixelGrid.of(other) is None
+    model = make(augment=True, dtype=torch.float)
+    pos = torch.randn(12, 2).repeat(3, 1)
+    with pytest.raises(ValueError, match="set augment=False"):
+        model(torch.rand(36, 1), pos, torch.arange(3).repeat_interleave(12))
+
+
+def ragged(sizes=(20, 33, 12), dim=2, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return Batch.from_data_list(
+        [
+            Data(
+                x=torch.rand(n, 1, generator=random).double(),
+                pos=torch.randn(n, dim, generator=random).double(),
+            )
+            for n in sizes
+        ]
+    )
+
+
+@pytest.mark.parametrize("group", [SE2(), T(2), SE3(), T(3)], ids=str)
+def test_points_of_any_kind(group):
+    """Superpixels and clouds: examples with points of their own, and no features."""
+    batch = ragged(dim=group.space_dim)
+    model = make(group).train()
+    model(None, batch.pos, batch.batch).sum().backward()
+    assert not model.grid.is_set
+    model.eval()
+    model.num_samples = 2
+    out = give(model, batch)
+    assert out.shape == (3, 3)
+    for number, data in enumerate(batch.to_data_list()):
+        torch.testing.assert_close(model(data.x, data.pos)[0], out[number])
+    model.calibrate(batch.pos, batch.batch)
+    assert not model.grid.is_set
+
+
+def test_augmentation_turns_points():
+    batch = ragged()
+    model = make(SO2(), radius=2.0, num_neighbors=None, norm=None)
+    out = give(model.eval(), batch)
+    torch.testing.assert_close(give(model.train(), batch), out)  # invariant
+    model = make(T(2), radius=2.0, num_neighbors=None, norm=None)
+    out = give(model.eval(), batch)
+    assert (give(model.train(), batch) - out).abs().max() > 1e-6
+    model.augment = False
+    torch.testing.assert_close(give(model, batch), out)
+
+
+def test_an_output_for_each_point():
+    batch = ImageToPoints().batch(images())
+    model = make(total_ratio=1, pool=None).eval()
+    model.calibrate(batch.pos, batch.batch)
+    out = give(model, batch)
+    assert out.shape == (len(batch.pos), 3)
+    model.grid.clear()
+    torch.testing.assert_close(give(model, batch), out)
+
+
+def test_what_does_not_fit():
+    batch = ImageToPoints().batch(images())
+    colour = ImageToPoints().batch(images(channels=4))
+    larger = ImageToPoints().batch(images(11))
+    model = make()
+    model.calibrate(batch.pos, batch.batch)
+    with pytest.raises(ValueError, match=r"'x' has 4 channels.*'in_channels=1'"):
+        give(model, colour)
+    with pytest.raises(ValueError, match="trained on 76 points that all"):
+        give(model, larger)
+    with pytest.raises(ValueError, match="these are others"):
+        model(batch.x, batch.pos * 1.1, batch.batch)
+    with pytest.raises(ValueError, match="'x' has 5 rows for 304 points"):
+        model(batch.x[:5], batch.pos, batch.batch)
+    few = ragged((20, 3))
+    with pytest.raises(ValueError, match=r"example 1 has 3 points.*total_ratio=0\.3"):
+        give(make(), few)
+    gap = torch.where(few.batch == 1, 2, 0)
+    with pytest.raises(ValueError, match="example 1 has 0 points"):
+        make()(few.x, few.pos, gap)
+    with pytest.raises(ValueError, match="acts on 1 dimension"):
+        ImageLieResNet(T(1))
+    with pytest.raises(ValueError, match="total_ratio"):
+        ImageLieResNet(T(2), total_ratio=0.0)
+    with pytest.raises(ValueError, match="num_samples"):
+        ImageLieResNet(T(2), num_samples=0)
+    model = make(T(4))
+    with pytest.raises(ValueError, match="4 coordinates"):
+        give(model, ragged(dim=4))
