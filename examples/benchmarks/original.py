@@ -7,14 +7,14 @@ part of this package.
 import importlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import to_dense_batch
-from workloads import SpringsWorkload, Workload
+from workloads import ImageWorkload, SpringsWorkload, Workload
 
 
 def original_network(folder: Path, work: Workload, radius: float) -> torch.nn.Module:
@@ -47,6 +47,31 @@ def original_inputs(x: Tensor, pos: Tensor, batch: Tensor) -> tuple[Tensor, ...]
     """Padded points, features and mask, as its data loaders give them."""
     padded, mask = to_dense_batch(pos, batch)
     return padded, to_dense_batch(x, batch)[0], mask
+
+
+def original_image_network(
+    folder: Path, work: ImageWorkload, radii: Sequence[float]
+) -> torch.nn.Module:
+    """The original ImgLieResnet with the settings of a workload. Its radii are a
+    running correction: they start from the right ones.
+
+    Raises:
+        ImportError: if the folder is not a clone of the original code.
+    """
+    code, groups = _load(folder, "lieConv"), _load(folder, "lieGroups")
+    makers = {"T(2)": lambda: groups.T(2), "SO(2)": groups.SO2, "SE(2)": groups.SE2}
+    network = code.ImgLieResnet(
+        *(1, work.total_ratio, work.num_layers),
+        group=makers[work.group](),
+        fill=work.fill,
+        k=work.hidden_channels,
+        nbhd=work.num_neighbors,
+        liftsamples=work.num_lifts,
+    )
+    layers = [m for m in network.modules() if isinstance(m, code.LieConv)]
+    for layer, radius in zip(layers, radii, strict=True):
+        layer.r.fill_(radius)
+    return network
 
 
 def original_springs_loss(

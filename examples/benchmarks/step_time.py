@@ -4,8 +4,8 @@
     python examples/benchmarks/step_time.py cloud-4000 --json
     python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
 
-Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, springs-384, and cloud-N for N points,
-from 64.
+Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, springs-384, rotmnist-t2, rotmnist-so2,
+rotmnist-se2, and cloud-N for N points, from 64.
 With --json a line for each implementation: median milliseconds of forward, backward
 and Adam; points before lifting, edges; peak memory of the process (on a GPU, of its
 memory); gemm_share, the share of the rate of a large matrix product, measured in the
@@ -29,12 +29,13 @@ from typing import Any
 
 import torch
 from original import (
+    original_image_network,
     original_inputs,
     original_network,
     original_springs_loss,
 )
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
-from workloads import SpringsWorkload, Workload, workload
+from workloads import AnyWorkload, ImageWorkload, SpringsWorkload, Workload, workload
 
 from lieconv_pyg.memory import keep_memory
 from lieconv_pyg.nn.linear import has_onednn
@@ -101,14 +102,14 @@ def peak_mb(device: str) -> float:
 class Step:
     """A training step of one implementation on one workload."""
 
-    def __init__(
-        self, work: Workload | SpringsWorkload, args: argparse.Namespace
-    ) -> None:
+    def __init__(self, work: AnyWorkload, args: argparse.Namespace) -> None:
         torch.manual_seed(0)
         self.device = torch.device(args.device)
         self.autocast = args.precision == "bf16"
         if isinstance(work, SpringsWorkload):
             network = self._prepare_springs(work, args)
+        elif isinstance(work, ImageWorkload):
+            network = self._prepare_images(work, args)
         else:
             network = self._prepare(work, args)
         self.optimizer = torch.optim.Adam(
@@ -128,6 +129,31 @@ class Step:
         network = work.network().to(self.device)
         self.loss = partial(work.loss, network, *data, recompute=args.recompute)
         self.counted_loss = partial(work.loss, network, *data)
+        return network
+
+    def _prepare_images(
+        self, work: ImageWorkload, args: argparse.Namespace
+    ) -> torch.nn.Module:
+        x, pos, batch, y = (value.to(self.device) for value in work.data())
+        network = work.network(args.backend).to(self.device)
+        network.calibrate(pos, batch)
+        self.num_nodes = pos.size(0)
+        searches = network.net.neighborhoods
+        self.num_edges = work.batch_size * sum(
+            now.graph.edge_index.size(1)
+            for now in network.net.draw(network.grid.found(0, network._prepare)[1])
+        )
+        inputs: tuple[Any, ...] = (x, pos, batch)
+        if args.original is not None:
+            radii = [float(search.radius) for search in searches]
+            network = original_image_network(args.original, work, radii)
+            network = network.to(self.device)
+            inputs = (work.images()[0].to(self.device),)
+
+        def loss() -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(network(*inputs).float(), y)
+
+        self.loss = self.counted_loss = loss
         return network
 
     def _prepare(self, work: Workload, args: argparse.Namespace) -> torch.nn.Module:
@@ -200,7 +226,7 @@ class Step:
         return max(rates)
 
 
-def serve(pipe: Connection, work: Workload, args: argparse.Namespace) -> None:
+def serve(pipe: Connection, work: AnyWorkload, args: argparse.Namespace) -> None:
     """Makes steps when told, in a process of its own."""
     if args.keep_memory:
         keep_memory()

@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from lieconv_pyg import LieResNet
+from lieconv_pyg import ImageLieResNet, LieResNet
 from lieconv_pyg.dynamics import HLieResNet, Springs
 from lieconv_pyg.dynamics.integrate import solve
 from lieconv_pyg.groups import T, group_resolver
+from lieconv_pyg.images import ImageToPoints
 
-NAMES = ("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N", "springs-384")
+NAMES = (
+    *("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N", "springs-384"),
+    *("rotmnist-t2", "rotmnist-so2", "rotmnist-se2"),
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,53 @@ class SpringsWorkload:
         return (found - targets).square().mean()
 
 
-def workload(name: str, batch_size: int | None = None) -> Workload | SpringsWorkload:
+@dataclass(frozen=True)
+class ImageWorkload:
+    """Images of 28 by 28 random pixels, of which 648 are kept, their classes, and the
+    published ImageLieResNet for them."""
+
+    name: str
+    group: str
+    num_lifts: int = 1
+    batch_size: int = 25
+    size: int = 28
+    hidden_channels: int = 128
+    num_layers: int = 6
+    total_ratio: float = 0.1
+    fill: float = 1 / 15
+    num_neighbors: int = 25
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Images (B, 1, H, W) and their classes (B)."""
+        random = torch.Generator().manual_seed(0)
+        shape = self.batch_size, 1, self.size, self.size
+        images = torch.randn(shape, generator=random)
+        return images, torch.randint(10, (self.batch_size,), generator=random)
+
+    def data(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features (N, 1), points (N, 2), batch vector (N), classes (B)."""
+        batch = ImageToPoints().batch(*self.images())
+        return batch.x, batch.pos, batch.batch, batch.y
+
+    def network(self, backend: str | None = None) -> ImageLieResNet:
+        """The network, not yet calibrated."""
+        return ImageLieResNet(
+            group_resolver(self.group),
+            hidden_channels=self.hidden_channels,
+            num_layers=self.num_layers,
+            total_ratio=self.total_ratio,
+            fill=self.fill,
+            num_neighbors=self.num_neighbors,
+            num_lifts=self.num_lifts,
+            augment=False,
+            backend=backend,
+        )
+
+
+AnyWorkload = Workload | SpringsWorkload | ImageWorkload
+
+
+def workload(name: str, batch_size: int | None = None) -> AnyWorkload:
     """The workload of that name, with another number of examples if asked for.
 
     Raises:
@@ -125,6 +175,12 @@ def workload(name: str, batch_size: int | None = None) -> Workload | SpringsWork
         )
     elif name == "springs-384":
         out = SpringsWorkload()
+    elif name == "rotmnist-t2":
+        out = ImageWorkload(name, "T(2)")
+    elif name == "rotmnist-so2":
+        out = ImageWorkload(name, "SO(2)")
+    elif name == "rotmnist-se2":
+        out = ImageWorkload(name, "SE(2)", num_lifts=2)
     else:
         raise ValueError(
             f"no workload is called {name!r}: choose from {', '.join(NAMES)}, with a "

@@ -354,11 +354,9 @@ class LieResNet(torch.nn.Module):
                 tiling,
             )
         h = self.act(self.norm(to_rows(h)))
-        if x.dim() == 3:
-            batch_size = x.size(0)
-            last, lifted = rows_of(last, x), rows_of(lifted, x)
-        num_points = x.shape[:-1].numel()
-        out = self._read_out(h, last, lifted, num_points, batch_size)
+        batch_size = x.size(0) if x.dim() == 3 else batch_size
+        last, lifted = rows_of(last, x), rows_of(lifted, x)
+        out = self._read_out(h, last, lifted, x.shape[:-1].numel(), batch_size)
         return out if self.pool else out.unflatten(0, x.shape[:-1])
 
     def _one_graph(self, lifted: Lifted, graph: Neighborhood) -> list[Resolution]:
