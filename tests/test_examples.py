@@ -211,3 +211,10 @@ def test_springs_says_what_is_wrong(example, capsys):
     with pytest.raises(SystemExit):
         example("springs", "--networks", "FC", "--particles", 4)
     assert "FC are for six particles only" in capsys.readouterr().err
+
+
+def test_lifts(example):
+    out = example("lifts", "--output=out", "--digit=5").split()
+    assert [Path(name).stat().st_size > 20_000 for name in out] == [True, True]
+    with pytest.raises(SystemExit):
+        example("lifts", "--digit=10")
