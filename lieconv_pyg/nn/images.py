@@ -51,13 +51,18 @@ class ImageLieResNet(torch.nn.Module):
             those of all. (default: :obj:`1 / 15`)
         num_neighbors (int, optional): Neighbours drawn from the ball in training;
             :obj:`None` takes all. (default: :obj:`25`)
-        num_lifts (int, optional): Lifts of each point. On a shared grid they are drawn
-            once, from :obj:`seed`. (default: :obj:`1`)
+        num_lifts (int, optional): Lifts of each point. (default: :obj:`1`)
+        redraw (int, optional): On a shared grid, lifts of groups that have several are
+            drawn anew, and what follows from them computed anew, every so many steps of
+            the training; in evaluation they are always the first ones. With
+            :obj:`None` these serve in training too, as in the original code: then the
+            network may learn them by heart, and its symmetry is lost.
+            (default: :obj:`20`)
         augment (bool, optional): Rotates each example at random in training: images on
             a grid by bilinear interpolation, other points as they are.
             (default: :obj:`True`)
         num_samples (int, optional): In evaluation, outputs are the mean over so many
-            rotations of the points, each with lifts and kept points of its own.
+            draws of the lifts on a shared grid, or else rotations of the points.
             (default: :obj:`1`)
         seed (int, optional): For lifts on a shared grid, and for rotations in space.
             (default: :obj:`0`)
@@ -88,6 +93,7 @@ class ImageLieResNet(torch.nn.Module):
         fill: float | Sequence[float] = 1 / 15,
         num_neighbors: Optional[int] = 25,
         num_lifts: int = 1,
+        redraw: Optional[int] = 20,
         augment: bool = True,
         num_samples: int = 1,
         seed: int = 0,
@@ -112,6 +118,7 @@ class ImageLieResNet(torch.nn.Module):
             fill, num_neighbors = 1.0, None if kwargs.get("k") else num_neighbors
         self.total_ratio = total_ratio
         self.augment = augment
+        self.redraw = None if redraw is None else positive(redraw, "redraw")
         self.num_samples = positive(num_samples, "num_samples")
         self.seed = seed
         self.net = LieResNet(
@@ -157,9 +164,15 @@ class ImageLieResNet(torch.nn.Module):
         shared."""
         generator = torch.Generator(pos.device).manual_seed(self.seed + sample)
         mode, self.net.lift.training = self.net.lift.training, True
-        lifted = self.net.lift(self._turned(pos, sample), None, generator)
+        pos = pos if self._has_draws else self._turned(pos, sample)
+        lifted = self.net.lift(pos, None, generator)
         self.net.lift.training = mode
         return lifted, self.net.resolutions(lifted, draw=False)
+
+    @property
+    def _has_draws(self) -> bool:
+        """Whether lifts on a shared grid are drawn."""
+        return self.net.lift.mode == "haar" and self.net.group.stabilizer_dim > 0
 
     def _turned(self, pos: Tensor, sample: int) -> Tensor:
         """Points in the position of a sample, which is their own in the first."""
@@ -249,7 +262,8 @@ class ImageLieResNet(torch.nn.Module):
         if self.augment:
             rotation = self._rotations(pos, len(x), generator)
             x = rotate_pixels(pos, x, rotation)
-        lifted, found = self.grid.found(0, self._prepare)
+        every = self.redraw if self._has_draws else None
+        lifted, found = self.grid.drawn(every, self._prepare)
         found = self.net.draw(found, generator)
         return self.net(x, lifted=lifted, graph=found, generator=generator)
 

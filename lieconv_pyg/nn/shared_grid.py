@@ -10,6 +10,7 @@ from lieconv_pyg.neighbors import Neighborhood
 from lieconv_pyg.nn.resolution import Resolution, make_resolution
 
 Found = tuple[Lifted, list[Resolution]]
+_TRAINING = 1 << 20  # the number before those of the samples in training
 
 
 class SharedGrid(torch.nn.Module):
@@ -26,6 +27,7 @@ class SharedGrid(torch.nn.Module):
         self.group = group
         self._tensors: dict[str, Tensor] = {}
         self._found: dict[int, Found] = {}
+        self._steps = 0
         self.register_buffer("_place", torch.empty(0), persistent=False)
 
     @property
@@ -67,7 +69,7 @@ class SharedGrid(torch.nn.Module):
 
     def clear(self) -> None:
         """Forgets the grid."""
-        self._tensors, self._found = {}, {}
+        self._tensors, self._found, self._steps = {}, {}, 0
 
     def found(self, sample: int, compute: Callable[[Tensor, int], Found]) -> Found:
         """Lifted points, and what each block works on: what is kept, for sample 0, or
@@ -78,6 +80,20 @@ class SharedGrid(torch.nn.Module):
                 compute(self.pos, sample) if others else self._restored()
             )
         return self._found[sample]
+
+    def drawn(
+        self, every: int | None, compute: Callable[[Tensor, int], Found]
+    ) -> Found:
+        """The same for a step of the training, in which lifts are drawn anew every so
+        many steps, if at all."""
+        number = 0 if every is None else self._steps // every
+        self._steps += 1
+        if number == 0:
+            return self.found(0, compute)
+        sample = _TRAINING + number
+        if sample not in self._found:
+            self._found = {s: f for s, f in self._found.items() if s < _TRAINING}
+        return self.found(sample, compute)
 
     def _restored(self) -> Found:
         lifted = Lifted(*(self._tensors[f"lifted.{f}"] for f in Lifted._fields))
@@ -110,11 +126,13 @@ class SharedGrid(torch.nn.Module):
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What is saved."""
-        return dict(self._tensors)
+        steps = torch.tensor(self._steps)
+        return {"steps": steps, **self._tensors} if self.is_set else {}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes what was saved."""
-        place = self._place
+        place, state = self._place, dict(state)
+        self._steps = int(state.pop("steps", 0))
         self._tensors = {
             name: value.to(place if value.is_floating_point() else place.device)
             for name, value in state.items()

@@ -123,6 +123,33 @@ def test_lifts_follow_from_the_seed():
     assert not torch.equal(states[2]["lifted.element"], states[0]["lifted.element"])
 
 
+def test_lifts_are_drawn_anew():
+    """In training, every so many steps; so a resumed run has the same ones."""
+    batch = ImageToPoints().batch(images())
+    model = make(SE2(), redraw=2, num_neighbors=None, augment=False, norm=None)
+    model.calibrate(batch.pos, batch.batch)
+    first = give(model.eval(), batch)
+    outs = []
+    for step in range(6):
+        if step == 3:
+            saved = copy.deepcopy(model.state_dict())
+        outs.append(give(model.train(), batch))
+    for one, two in ((0, 1), (2, 3), (4, 5)):
+        assert torch.equal(outs[one], outs[two])
+    for one, two in ((1, 2), (3, 4), (1, 5)):
+        assert not torch.equal(outs[one], outs[two])
+    assert torch.equal(outs[0], first)
+    assert torch.equal(give(model.eval(), batch), first)
+    resumed = make(SE2(), redraw=2, num_neighbors=None, augment=False, norm=None)
+    resumed.load_state_dict(saved)
+    for out in outs[3:]:
+        assert torch.equal(give(resumed.train(), batch), out)
+    for group, redraw in ((SE2(), None), (T(2), 1)):
+        fixed = make(group, redraw=redraw, num_neighbors=None, augment=False, norm=None)
+        outs = [give(fixed.train(), batch) for _ in range(3)]
+        assert torch.equal(outs[0], outs[1]) and torch.equal(outs[1], outs[2])
+
+
 def test_drawn_neighbours():
     """As many as asked for in training, other ones each time; all in evaluation."""
     batch = ImageToPoints().batch(images())
