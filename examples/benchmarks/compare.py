@@ -121,7 +121,7 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
 
 
 def plot(rows: Sequence[Row], path: Path | None) -> None:
-    """Time and memory of clouds against the number of points.
+    """Time and memory of clouds, and of shapes, against the number of points.
 
     Raises:
         ValueError: where a plot is wanted, and there is nothing to draw.
@@ -130,8 +130,9 @@ def plot(rows: Sequence[Row], path: Path | None) -> None:
     panels = figure.subplots(1, 2)
     clouds_of: dict[tuple, dict[int, Row]] = {}
     for row in rows:
-        if row["workload"].startswith("cloud-"):
-            key = row["implementation"], setting(row)
+        family = row["workload"].split("-")[0]
+        if family in ("cloud", "shapes"):
+            key = f"{family}, {row['implementation']}", setting(row)
             clouds_of.setdefault(key, {})[row["nodes"]] = row
     clouds_of = {key: clouds for key, clouds in clouds_of.items() if len(clouds) > 1}
     if path is not None and not clouds_of:

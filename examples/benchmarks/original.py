@@ -7,14 +7,16 @@ part of this package.
 import importlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import to_dense_batch
-from workloads import ImageWorkload, SpringsWorkload, Workload
+from workloads import ImageWorkload, ShapesWorkload, SpringsWorkload, Workload
+
+from lieconv_pyg import ImageLieResNet
 
 
 def original_network(folder: Path, work: Workload, radius: float) -> torch.nn.Module:
@@ -50,14 +52,17 @@ def original_inputs(x: Tensor, pos: Tensor, batch: Tensor) -> tuple[Tensor, ...]
 
 
 def original_image_network(
-    folder: Path, work: ImageWorkload, radii: Sequence[float]
+    folder: Path, work: ImageWorkload | ShapesWorkload, ours: ImageLieResNet
 ) -> torch.nn.Module:
     """The original ImgLieResnet with the settings of a workload. Its radii are a
-    running correction: they start from the right ones.
+    running correction: they start from those of ours.
 
     Raises:
         ImportError: if the folder is not a clone of the original code.
+        ValueError: for clouds, which it cannot subsample.
     """
+    if isinstance(work, ShapesWorkload):
+        raise ValueError(f"the original has no network for {work.name}")
     code, groups = _load(folder, "lieConv"), _load(folder, "lieGroups")
     makers = {"T(2)": lambda: groups.T(2), "SO(2)": groups.SO2, "SE(2)": groups.SE2}
     network = code.ImgLieResnet(
@@ -69,8 +74,8 @@ def original_image_network(
         liftsamples=work.num_lifts,
     )
     layers = [m for m in network.modules() if isinstance(m, code.LieConv)]
-    for layer, radius in zip(layers, radii, strict=True):
-        layer.r.fill_(radius)
+    for layer, search in zip(layers, ours.net.neighborhoods, strict=True):
+        layer.r.fill_(float(search.radius))
     return network
 
 

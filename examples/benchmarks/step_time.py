@@ -5,7 +5,7 @@
     python examples/benchmarks/step_time.py qm9-se3-256 --original LieConv
 
 Workloads: qm9-t3-1536, qm9-t3-256, qm9-se3-256, springs-384, rotmnist-t2, rotmnist-so2,
-rotmnist-se2, and cloud-N for N points, from 64.
+rotmnist-se2, and for N points, from 64, cloud-N, and shapes-N with subsampling.
 With --json a line for each implementation: median milliseconds of forward, backward
 and Adam; points before lifting, edges; peak memory of the process (on a GPU, of its
 memory); gemm_share, the share of the rate of a large matrix product, measured in the
@@ -35,7 +35,14 @@ from original import (
     original_springs_loss,
 )
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
-from workloads import AnyWorkload, ImageWorkload, SpringsWorkload, Workload, workload
+from workloads import (
+    AnyWorkload,
+    ImageWorkload,
+    ShapesWorkload,
+    SpringsWorkload,
+    Workload,
+    workload,
+)
 
 from lieconv_pyg.memory import keep_memory
 from lieconv_pyg.nn.linear import has_onednn
@@ -108,7 +115,7 @@ class Step:
         self.autocast = args.precision == "bf16"
         if isinstance(work, SpringsWorkload):
             network = self._prepare_springs(work, args)
-        elif isinstance(work, ImageWorkload):
+        elif isinstance(work, (ImageWorkload, ShapesWorkload)):
             network = self._prepare_images(work, args)
         else:
             network = self._prepare(work, args)
@@ -132,21 +139,21 @@ class Step:
         return network
 
     def _prepare_images(
-        self, work: ImageWorkload, args: argparse.Namespace
+        self, work: ImageWorkload | ShapesWorkload, args: argparse.Namespace
     ) -> torch.nn.Module:
-        x, pos, batch, y = (value.to(self.device) for value in work.data())
+        x, pos, batch, y = (v if v is None else v.to(self.device) for v in work.data())
         network = work.network(args.backend).to(self.device)
         network.calibrate(pos, batch)
         self.num_nodes = pos.size(0)
-        searches = network.net.neighborhoods
-        self.num_edges = work.batch_size * sum(
-            now.graph.edge_index.size(1)
-            for now in network.net.draw(network.grid.found(0, network._prepare)[1])
-        )
+        if network.grid.is_set:
+            found = network.net.draw(network.grid.found(0, network._prepare)[1])
+            copies = work.batch_size
+        else:
+            found, copies = network.net.resolutions(network.net.lift(pos, batch)), 1
+        self.num_edges = copies * sum(now.graph.edge_index.size(1) for now in found)
         inputs: tuple[Any, ...] = (x, pos, batch)
         if args.original is not None:
-            radii = [float(search.radius) for search in searches]
-            network = original_image_network(args.original, work, radii)
+            network = original_image_network(args.original, work, network)
             network = network.to(self.device)
             inputs = (work.images()[0].to(self.device),)
 

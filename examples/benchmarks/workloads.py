@@ -3,18 +3,19 @@
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Batch
 
 from lieconv_pyg import ImageLieResNet, LieResNet
 from lieconv_pyg.dynamics import HLieResNet, Springs
 from lieconv_pyg.dynamics.integrate import solve
-from lieconv_pyg.groups import T, group_resolver
+from lieconv_pyg.groups import SO3, T, group_resolver
 from lieconv_pyg.images import ImageToPoints
 
 NAMES = (
     *("qm9-t3-1536", "qm9-t3-256", "qm9-se3-256", "cloud-N", "springs-384"),
-    *("rotmnist-t2", "rotmnist-so2", "rotmnist-se2"),
+    *("rotmnist-t2", "rotmnist-so2", "rotmnist-se2", "shapes-N"),
 )
 
 
@@ -145,7 +146,78 @@ class ImageWorkload:
         )
 
 
-AnyWorkload = Workload | SpringsWorkload | ImageWorkload
+@dataclass(frozen=True)
+class ShapesWorkload:
+    """Points on spheres, cubes, tori and cylinders in random positions, their classes,
+    and an ImageLieResNet that keeps a quarter of the points in each block, 32
+    neighbours on average."""
+
+    name: str
+    num_points: int
+    batch_size: int = 1
+    group: str = "T(3)"
+
+    def data(self) -> tuple[None, Tensor, Tensor, Tensor]:
+        """No features, points (N, 3), batch vector (N), classes (B)."""
+        random = torch.Generator().manual_seed(0)
+        y = torch.arange(self.batch_size) % len(SHAPES)
+        rotation = SO3().sample(self.batch_size, generator=random)
+        pos = torch.stack(
+            [
+                SO3().act(turn, SHAPES[kind](self.num_points, random))
+                for kind, turn in zip(y.tolist(), rotation, strict=True)
+            ]
+        )
+        pos = pos + 0.01 * torch.randn(pos.shape, generator=random)
+        batch = torch.arange(self.batch_size).repeat_interleave(self.num_points)
+        return None, pos.flatten(0, 1), batch, y
+
+    def network(self, backend: str | None = None) -> ImageLieResNet:
+        """The network, not yet calibrated."""
+        return ImageLieResNet(
+            group_resolver(self.group),
+            out_channels=len(SHAPES),
+            hidden_channels=32,
+            num_layers=3,
+            total_ratio=1 / 64,
+            fill=32 / self.num_points,
+            num_neighbors=None,
+            backend=backend,
+        )
+
+
+def _sphere(number: int, random: torch.Generator) -> Tensor:
+    return F.normalize(torch.randn(number, 3, generator=random), dim=1)
+
+
+def _cube(number: int, random: torch.Generator) -> Tensor:
+    pos = 2 * torch.rand(number, 3, generator=random) - 1
+    face = torch.randint(3, (number, 1), generator=random)
+    return pos.scatter(1, face, pos.gather(1, face).sign())
+
+
+def _torus(number: int, random: torch.Generator) -> Tensor:
+    a, b = 2 * torch.pi * torch.rand(2, number, generator=random)
+    radius = 1 + 0.4 * b.cos()
+    return torch.stack([radius * a.cos(), radius * a.sin(), 0.4 * b.sin()], dim=1)
+
+
+def _cylinder(number: int, random: torch.Generator) -> Tensor:
+    a = 2 * torch.pi * torch.rand(number, generator=random)
+    height = 2 * torch.rand(number, generator=random) - 1
+    return torch.stack([a.cos(), a.sin(), height], dim=1)
+
+
+SHAPES = (_sphere, _cube, _torus, _cylinder)
+
+AnyWorkload = Workload | SpringsWorkload | ImageWorkload | ShapesWorkload
+
+
+def _number(name: str, family: str) -> int | None:
+    """The number of points in the name of a workload of that family."""
+    number = name.removeprefix(family)
+    known = name.startswith(family) and number.isdecimal() and int(number) >= 64
+    return int(number) if known else None
 
 
 def workload(name: str, batch_size: int | None = None) -> AnyWorkload:
@@ -166,8 +238,7 @@ def workload(name: str, batch_size: int | None = None) -> AnyWorkload:
             fill=0.5,
             num_neighbors=25,
         )
-    elif name.startswith("cloud-") and name[6:].isdecimal() and int(name[6:]) >= 64:
-        number = int(name[6:])
+    elif (number := _number(name, "cloud-")) is not None:
         out = Workload(
             *(name, "T(3)", 64, 2, 1, (number, number)),
             in_channels=3,
@@ -175,6 +246,8 @@ def workload(name: str, batch_size: int | None = None) -> AnyWorkload:
         )
     elif name == "springs-384":
         out = SpringsWorkload()
+    elif (number := _number(name, "shapes-")) is not None:
+        out = ShapesWorkload(name, number)
     elif name == "rotmnist-t2":
         out = ImageWorkload(name, "T(2)")
     elif name == "rotmnist-so2":
