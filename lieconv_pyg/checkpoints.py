@@ -23,6 +23,7 @@ from lieconv_pyg.groups import LieGroup
 if TYPE_CHECKING:
     from lieconv_pyg.datasets import Target
     from lieconv_pyg.training import MoleculeModule
+    from lieconv_pyg.training.base import NetworkModule
 
 #: Counts the changes after which older checkpoints cannot be read.
 FORMAT = 2
@@ -133,8 +134,9 @@ def load(
     network: torch.nn.Module | None = None,
 ) -> Any:
     r"""The trained model of a checkpoint, in evaluation mode: a
-    :class:`~lieconv_pyg.training.MoleculeModule` or a
-    :class:`~lieconv_pyg.training.DynamicsModule`.
+    :class:`~lieconv_pyg.training.MoleculeModule`, a
+    :class:`~lieconv_pyg.training.DynamicsModule` or an
+    :class:`~lieconv_pyg.training.ImageModule`.
 
     .. code-block:: python
 
@@ -143,6 +145,9 @@ def load(
 
         model = lieconv_pyg.load("runs/springs/checkpoints/best.ckpt")
         velocity, force = model.network(x, pos, momentum, batch)
+
+        model = lieconv_pyg.load("runs/digits/checkpoints/best.ckpt")
+        probability = model(x, pos, batch)  # (B, 10)
 
     Args:
         path (path): The checkpoint of a run.
@@ -157,8 +162,6 @@ def load(
         ValueError: If it is not a checkpoint that this version reads, names classes
             of other packages, or does not fit :obj:`network`.
     """
-    from lieconv_pyg.training import DynamicsModule, MoleculeModule
-
     checkpoint = read_checkpoint(path)
     settings = dict(checkpoint.get("hyper_parameters", {}))
     for name in ("_instantiator", "compile"):
@@ -172,13 +175,23 @@ def load(
             )
         check_trusted(config, trust, str(path))
         network = build(config)
-    of_dynamics = checkpoint["lieconv_pyg"].get("task") == "dynamics"
-    cls: Any = DynamicsModule if of_dynamics else MoleculeModule
-    module = cls(network, **settings)
+    task = checkpoint["lieconv_pyg"].get("task", "molecules")
+    module: Any = _modules()[task](network, **settings)
     load_weights(module, checkpoint["state_dict"], str(path))
-    if not of_dynamics:
+    if task == "molecules":
         module.target = target_of(checkpoint, None)
     return module.to(device).eval()
+
+
+def _modules() -> dict[str, type[NetworkModule]]:
+    """What trains each task."""
+    from lieconv_pyg.training import DynamicsModule, ImageModule, MoleculeModule
+
+    return {
+        "molecules": MoleculeModule,
+        "dynamics": DynamicsModule,
+        "images": ImageModule,
+    }
 
 
 def load_molecules(
@@ -188,13 +201,12 @@ def load_molecules(
 
     Raises:
         FileNotFoundError, ValueError: As there.
-        ValueError: If it is a model of dynamics.
+        ValueError: If it is a model of something else.
     """
-    from lieconv_pyg.training import MoleculeModule
-
     model = load(path, device, trust)
-    if not isinstance(model, MoleculeModule):
-        raise ValueError(f"{path} is of dynamics, and not of molecules")
+    for task, cls in _modules().items():
+        if isinstance(model, cls) and task != "molecules":
+            raise ValueError(f"{path} is of {task}, and not of molecules")
     return model
 
 
@@ -210,6 +222,7 @@ def load_weights(
     sizes = {
         name: (tuple(state_dict[name].shape), tuple(ours[name].shape))
         for name in ours.keys() & state_dict.keys()
+        if isinstance(ours[name], torch.Tensor)  # and not a state of another kind
     }
     shapes = [
         f"{name} is {there} there, {here} here"

@@ -151,7 +151,7 @@ class OtherSprings(Springs):
 @pytest.mark.parametrize(
     "args,message",
     [
-        (["--task=images"], "task 'images' does not exist. There is: molecules, dyn"),
+        (["--task=video"], "task 'video' does not exist. There is: molecules, dyn"),
         (["--model.network=egnn"], "network 'egnn' does not exist"),
         (["--model.network=fc"], "FC(num_particles=6) was built for systems of 6"),
         (["--model.network.group=T", "--model.network.group.n=3"], "built for 3 coord"),

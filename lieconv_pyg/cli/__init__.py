@@ -1,4 +1,5 @@
-r"""The command ``lieconv``: trains and tests networks on molecules.
+r"""The command ``lieconv``: trains and tests networks on molecules, dynamics and
+images.
 
 .. code-block:: console
 

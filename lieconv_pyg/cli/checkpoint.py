@@ -109,6 +109,13 @@ def _configuration(path: Path, trust: Sequence[str]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if k not in ("ckpt_path", "output")}
 
 
+def _weighted(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's configuration without what it is evaluated with."""
+    settings = dict(network.get("init_args") or {})
+    settings.pop("num_samples", None)
+    return {**network, "init_args": settings}
+
+
 def check_same(
     command: str, path: Path, config: Mapping[str, Any], data_module: SplitDataModule
 ) -> None:
@@ -132,7 +139,7 @@ def check_same(
         for c in (config, there)
     ]
     if command != "fit":
-        model = [{"network": m["network"]} for m in model]
+        model = [{"network": _weighted(m["network"])} for m in model]
     found = differences(model[1], model[0], "model")
     elsewhere = differences(data[1], data[0], "data")
     name = type(data_module).__qualname__

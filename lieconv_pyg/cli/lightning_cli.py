@@ -30,6 +30,7 @@ from lieconv_pyg.training import (
     EMA,
     DivergenceError,
     DynamicsTest,
+    ImageTest,
     Predictions,
     RandomState,
     RunProgress,
@@ -53,7 +54,7 @@ class Run:
         files (list of Path): Results and figures.
         epoch_seconds (float): Median time of an epoch with its validation.
         predictions (Predictions, optional): The test predictions, of molecules.
-        test (DynamicsTest, optional): The test errors, of dynamics.
+        test (DynamicsTest or ImageTest, optional): Those of dynamics or images.
     """
 
     folder: Path
@@ -62,7 +63,7 @@ class Run:
     files: list[Path]
     epoch_seconds: float
     predictions: Predictions | None = None
-    test: DynamicsTest | None = None
+    test: DynamicsTest | ImageTest | None = None
 
     @property
     def target(self) -> Target | None:
@@ -120,8 +121,8 @@ class LieConvCLI(LightningCLI, ABC):
             parser_kwargs={
                 **strict,
                 "prog": "lieconv",
-                "description": "Trains and tests networks on molecules, or on "
-                "dynamics with --task dynamics.",
+                "description": "Trains and tests networks on molecules, or with --task "
+                "on dynamics or images.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
@@ -149,8 +150,8 @@ class LieConvCLI(LightningCLI, ABC):
             "--task",
             type=Literal[self.task],
             default=self.task,
-            help="What is trained: molecules or dynamics. It chooses among model, data "
-            "and networks.",
+            help="What is trained: molecules, dynamics or images. It chooses among "
+            "model, data and networks.",
         )
         parser.add_argument(
             "--output",
@@ -296,17 +297,17 @@ class LieConvCLI(LightningCLI, ABC):
         if config.get("enable_progress_bar") is not False:
             callbacks.append(self.progress)
         ema, patience = (self._get(self.config, key) for key in ("ema", "patience"))
+        best = self.report.monitor
         if fit:
             callbacks += [] if ema is None else [EMA(ema)]
-            callbacks += trainer_parts.early_stopping(patience)
+            callbacks += trainer_parts.early_stopping(patience, best)
             if not trial and config.get("enable_checkpointing") is not False:
-                self._best, self._last = trainer_parts.checkpoints(self.folder)
+                self._best, self._last = trainer_parts.checkpoints(self.folder, best)
                 callbacks += [self._best, self._last]
             if config.get("logger") in (None, True):
                 kwargs["logger"] = trainer_parts.loggers(self.folder)
         else:
-            kwargs["logger"] = False
-            kwargs["enable_checkpointing"] = False
+            kwargs |= dict(logger=False, enable_checkpointing=False)
             self.save_config_callback = None
         self.trainer_defaults["callbacks"] = callbacks
         kwargs["plugins"] = trainer_parts.plugins(config.get("plugins"))
@@ -321,9 +322,8 @@ class LieConvCLI(LightningCLI, ABC):
         """Says what is going to be trained, on what, and where it goes."""
         size = sum(p.numel() for p in self.model.network.parameters())
         device = type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
-        name = model_name(self.model.network)
         say(f"data     {self.datamodule.describe()}")
-        say(f"model    {name}, {size:,} parameters, {device}")
+        say(f"model    {model_name(self.model.network)}, {size:,} parameters, {device}")
         say(f"folder   {self.folder}")
 
     def after_fit(self) -> None:

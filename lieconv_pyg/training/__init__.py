@@ -1,4 +1,4 @@
-r"""Training of molecules, and of dynamics, on Lightning."""
+r"""Training of molecules, of dynamics and of images on Lightning."""
 
 from lieconv_pyg.training.divergence import DivergenceError
 from lieconv_pyg.training.dynamics_data import DynamicsDataModule
@@ -11,6 +11,14 @@ from lieconv_pyg.training.dynamics_report import (
     dynamics_text,
 )
 from lieconv_pyg.training.ema import EMA
+from lieconv_pyg.training.image_data import ImageDataModule
+from lieconv_pyg.training.image_module import ImageModule
+from lieconv_pyg.training.image_report import (
+    ImageReport,
+    ImageTest,
+    image_table,
+    image_text,
+)
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
 from lieconv_pyg.training.molecule_report import MoleculeReport
@@ -29,6 +37,10 @@ __all__ = [
     "DynamicsModule",
     "DynamicsReport",
     "DynamicsTest",
+    "ImageDataModule",
+    "ImageModule",
+    "ImageReport",
+    "ImageTest",
     "MoleculeDataModule",
     "MoleculeModule",
     "MoleculeReport",
@@ -40,6 +52,8 @@ __all__ = [
     "dynamics_table",
     "dynamics_text",
     "error_table",
+    "image_table",
+    "image_text",
     "learning_curve",
     "parity_plot",
     "quiet",

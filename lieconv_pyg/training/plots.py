@@ -93,7 +93,7 @@ def learning_curve(
             line each; those within 1% of one before are left out.
     """
     import matplotlib
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     with matplotlib.rc_context(_STYLE):
         figure = new_figure(5.4, 4.6, 150)
@@ -121,13 +121,33 @@ def learning_curve(
             axes.axhline(error, color=grey, linewidth=1, ls="--", label=label)
             drawn.append(error)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(
+            axes, [v for rows in histories.values() for r in rows for v in r[1:]]
+        )
         if isinstance(target, Target):
             unit = f" ({target.unit})" if target.unit else ""
             target = f"mean absolute error of {target.name}{unit}"
         axes.set(xlabel="epoch", ylabel=target)
         figure.legend(loc="outside upper center", ncols=2, fontsize=9)
         figure.savefig(path, **_TIGHT)
+
+
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    """Makes the axis of errors logarithmic, down to 0 if any of them is."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
+
+    locator: Any = LogLocator(subs=(1, 2, 5))
+    positive = [value for value in values if 0 < value < math.inf]
+    if not positive:
+        return
+    if 0 in values:
+        least = min(positive)
+        axes.set_yscale("symlog", linthresh=least, linscale=0.3)
+        axes.set_ylim(bottom=-0.1 * least)
+        ticks = locator.tick_values(least, max(positive))
+        locator = FixedLocator([0, *(tick for tick in ticks if tick >= least)])
+    else:
+        axes.set_yscale("log")
+    axes.yaxis.set_major_locator(locator)
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -69,6 +69,8 @@ class RunProgress(ProgressBar):
             shown.append(f"loss {float(metrics['train/loss']):.3g}")
         if "val/mae" in metrics:
             shown.append(f"val MAE {float(metrics['val/mae']):.4g} {self.unit}".strip())
+        elif "val/error" in metrics:
+            shown.append(f"val error {float(metrics['val/error']):.3g} %")
         elif "val/loss" in metrics:
             shown.append(f"val loss {float(metrics['val/loss']):.3g}")
         self._bar.set_postfix_str(", ".join(shown), refresh=False)

@@ -24,6 +24,8 @@ _WARNINGS = (
     # Lightning's use of jsonargparse.
     r"(?s)\s.*deprecated\s+in\s+v4",
     r"(?s)\s+By default only one JsonargparseDeprecationWarning",
+    # Where no images are for validation, there is none.
+    r"Total length of `list` across ranks is zero",
     # Tests need no callbacks of the training.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
     # A dependency of Lightning's.

@@ -30,6 +30,8 @@ class RunReport(Callback):
 
     #: What is kept of each epoch: the errors in training and in validation.
     errors = ("train/loss", "val/loss")
+    #: What is best where it is smallest, and stops a run that gets no better.
+    monitor = "val/loss"
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder

@@ -13,9 +13,6 @@ from lightning.pytorch.plugins import CheckpointIO, LayerSync
 from lieconv_pyg.training.checkpoint_io import AtomicCheckpointIO
 from lieconv_pyg.training.sync_batch_norm import BatchNormSync
 
-#: What is best, and what stops a run that gets no better.
-MONITOR = "val/loss"
-
 
 class _Best(ModelCheckpoint):
     """Knows the best checkpoint of a run that goes on in another place too."""
@@ -42,17 +39,19 @@ class _EarlyStopping(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+def checkpoints(
+    folder: Path, monitor: str = "val/loss"
+) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """The best epoch's checkpoint by validation and the last one's, ``best.ckpt`` and
     ``last.ckpt``."""
     path = (folder / "checkpoints").resolve()
     once: Any = {"enable_version_counter": False}
-    best = _Best(path, filename="best", monitor=MONITOR, **once)
+    best = _Best(path, filename="best", monitor=monitor, **once)
     last = ModelCheckpoint(path, filename="last", save_on_train_epoch_end=True, **once)
     return best, last
 
 
-def early_stopping(patience: int | None) -> list[Callback]:
+def early_stopping(patience: int | None, monitor: str = "val/loss") -> list[Callback]:
     r"""Stops after so many epochs without a better one, if a number is given.
 
     Raises:
@@ -62,7 +61,7 @@ def early_stopping(patience: int | None) -> list[Callback]:
         return []
     if patience < 1:
         raise ValueError(f"patience must be at least 1 epoch, got {patience}")
-    return [_EarlyStopping(MONITOR, patience=patience)]
+    return [_EarlyStopping(monitor, patience=patience)]
 
 
 def loggers(folder: Path) -> list[Logger]:

@@ -1,0 +1,75 @@
+"""The command line for images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lieconv_pyg.cli.lightning_cli import LieConvCLI, say
+from lieconv_pyg.training import ImageDataModule, ImageModule, ImageReport, image_text
+
+
+class ImageCLI(LieConvCLI):
+    """Trains classifiers of images."""
+
+    task = "images"
+    module_class = ImageModule
+    data_class = ImageDataModule
+    report_class = ImageReport
+    networks: ClassVar[Mapping[str, str]] = {
+        "lieconv": "lieconv_pyg.nn.ImageLieResNet",
+        "point_net": "lieconv_pyg.nn.point_net.PointNet",
+    }
+
+    report: ImageReport
+
+    def complete_configuration(self) -> None:
+        """Reads the images, and sets what follows from them."""
+        data = self._get(self.config, "data")
+        if data.root is not None:  # so that it holds in other folders too
+            data.root = str(Path(data.root).expanduser().resolve())
+        self._images = ImageDataModule(**data.as_dict())
+        chosen = {
+            "in_channels": self._images.num_channels,
+            "out_channels": self._images.num_classes,
+        }
+        self.fill_in(chosen)
+
+    def look_at_data(self) -> None:
+        """Takes the images that were read. Where none is for validation, the last
+        epoch counts."""
+        self.datamodule.share(self._images)
+        if self.datamodule.has_validation:
+            return
+        if self.subcommand == "validate":
+            raise ValueError("data.num_valid is 0: there are no images to validate on")
+        if self._get(self.config, "patience") is not None:
+            raise ValueError("patience needs images for validation: set data.num_valid")
+        if self._best is not None:
+            self.trainer.callbacks.remove(self._best)  # type: ignore[attr-defined]
+            self._best = None
+
+    @property
+    def run_name(self) -> str:
+        """The data set."""
+        return self.datamodule.dataset
+
+    def error(self, value: float) -> str:
+        """A share of images."""
+        return f"error {value:.3g} %"
+
+    def results(self) -> dict[str, Any]:
+        """The test predictions."""
+        return {"test": self.report.test}
+
+    def summary(self) -> str:
+        """The table of errors."""
+        assert self.report.test is not None
+        return image_text([self.report.test])
+
+    def _say_best(self, early: bool) -> None:
+        if self.datamodule.has_validation:
+            super()._say_best(early)
+        elif self.run is not None and self.run.checkpoint is not None:
+            say(f"tested   the last epoch, {self.report.history[-1][0]}")
