@@ -52,9 +52,9 @@ class ImageLieResNet(torch.nn.Module):
         num_neighbors (int, optional): Neighbours drawn from the ball in training;
             :obj:`None` takes all. (default: :obj:`25`)
         num_lifts (int, optional): Lifts of each point. (default: :obj:`1`)
-        redraw (int, optional): On a shared grid, lifts of groups that have several are
-            drawn anew, and what follows from them computed anew, every so many steps of
-            the training; in evaluation they are always the first ones. With
+        redraw (int, optional): On a shared grid, lifts and the first of the kept points
+            are drawn anew, and what follows from them computed anew, every so many
+            steps of the training; in evaluation they are always the first ones. With
             :obj:`None` these serve in training too, as in the original code: then the
             network may learn them by heart, and its symmetry is lost.
             (default: :obj:`20`)
@@ -62,8 +62,8 @@ class ImageLieResNet(torch.nn.Module):
             a grid by bilinear interpolation, other points as they are.
             (default: :obj:`True`)
         num_samples (int, optional): In evaluation, outputs are the mean over so many
-            draws of the lifts on a shared grid, or else rotations of the points.
-            (default: :obj:`1`)
+            draws of lifts and kept points on a shared grid; where nothing is drawn,
+            over so many rotations of the points. (default: :obj:`1`)
         seed (int, optional): For lifts on a shared grid, and for rotations in space.
             (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
@@ -164,15 +164,17 @@ class ImageLieResNet(torch.nn.Module):
         shared."""
         generator = torch.Generator(pos.device).manual_seed(self.seed + sample)
         mode, self.net.lift.training = self.net.lift.training, True
-        pos = pos if self._has_draws else self._turned(pos, sample)
-        lifted = self.net.lift(pos, None, generator)
+        at = pos if self._has_draws else self._turned(pos, sample)
+        lifted = self.net.lift(at, None, generator)
         self.net.lift.training = mode
-        return lifted, self.net.resolutions(lifted, draw=False)
+        start = generator if sample > 0 else None
+        return lifted, self.net.resolutions(lifted, draw=False, start=start)
 
     @property
     def _has_draws(self) -> bool:
-        """Whether lifts on a shared grid are drawn."""
-        return self.net.lift.mode == "haar" and self.net.group.stabilizer_dim > 0
+        """Whether anything on a shared grid is drawn."""
+        drawn = self.net.lift.mode == "haar" and self.net.group.stabilizer_dim > 0
+        return drawn or self.total_ratio < 1
 
     def _turned(self, pos: Tensor, sample: int) -> Tensor:
         """Points in the position of a sample, which is their own in the first."""

@@ -248,6 +248,7 @@ class LieResNet(torch.nn.Module):
         lifted: Lifted,
         generator: Optional[torch.Generator] = None,
         draw: bool = True,
+        start: Optional[torch.Generator] = None,
     ) -> list[Resolution]:
         """What each block works on: neighbours, and kept points where some are dropped.
 
@@ -256,11 +257,11 @@ class LieResNet(torch.nn.Module):
             generator: Draws neighbours in training.
             draw: Whether as many neighbours are drawn as the settings say; else all
                 are taken, for :meth:`draw`.
+            start: Draws the first of the kept points, which else follows from all.
         """
         out: list[Resolution] = []
-        for layer, (ratio, which) in enumerate(
-            zip(self.ratio, self.graph_of, strict=True)
-        ):
+        blocks = zip(self.ratio, self.graph_of, strict=True)
+        for layer, (ratio, which) in enumerate(blocks):
             search = self.neighborhoods[which]
             if layer > 0 and which == self.graph_of[layer - 1]:
                 out.append(out[-1])
@@ -268,7 +269,7 @@ class LieResNet(torch.nn.Module):
                 graph = search(lifted, None, generator, draw)
                 out.append(make_resolution(lifted, lifted, graph))
             else:
-                keep = farthest_points(self.group, lifted, ratio)
+                keep = farthest_points(self.group, lifted, ratio, start)
                 kept = lifted.select(keep)
                 graph = search(lifted, kept, generator, draw)
                 out.append(make_resolution(lifted, kept, graph, keep))
@@ -282,9 +283,8 @@ class LieResNet(torch.nn.Module):
     ) -> list[Resolution]:
         """As many neighbours as the settings say, of resolutions with all of them."""
         out: list[Resolution] = []
-        for layer, (now, which) in enumerate(
-            zip(resolutions, self.graph_of, strict=True)
-        ):
+        blocks = zip(resolutions, self.graph_of, strict=True)
+        for layer, (now, which) in enumerate(blocks):
             if layer > 0 and now is resolutions[layer - 1]:
                 out.append(out[-1])
                 continue

@@ -144,10 +144,20 @@ def test_lifts_are_drawn_anew():
     resumed.load_state_dict(saved)
     for out in outs[3:]:
         assert torch.equal(give(resumed.train(), batch), out)
-    for group, redraw in ((SE2(), None), (T(2), 1)):
-        fixed = make(group, redraw=redraw, num_neighbors=None, augment=False, norm=None)
+    for group, settings in ((SE2(), {"redraw": None}), (T(2), {"total_ratio": 1.0})):
+        settings = {"redraw": 1} | settings
+        fixed = make(group, num_neighbors=None, augment=False, norm=None, **settings)
         outs = [give(fixed.train(), batch) for _ in range(3)]
         assert torch.equal(outs[0], outs[1]) and torch.equal(outs[1], outs[2])
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.3])
+def test_samples_turn_points_where_nothing_is_drawn(ratio):
+    batch = ImageToPoints().batch(images())
+    model = make(total_ratio=ratio).eval()
+    model.calibrate(batch.pos, batch.batch)
+    places = [model.grid.found(s, model._prepare)[0].element for s in range(2)]
+    assert torch.equal(*places) == (ratio < 1)
 
 
 def test_drawn_neighbours():
@@ -197,8 +207,7 @@ def test_mean_over_samples(group):
         singles.append(model.net(batch.x.view(4, -1, 1), lifted=lifted, graph=found))
     torch.testing.assert_close(torch.stack(singles).mean(0), several)
     assert torch.equal(singles[0], out)
-    if not isinstance(group, SO2):
-        assert (singles[1] - out).abs().max() > 1e-6
+    assert (singles[1] - out).abs().max() > 1e-6
     model.grid.clear()
     torch.testing.assert_close(give(model, batch), several)
 
