@@ -36,10 +36,10 @@ def farthest_points(
     Equal distances are decided by a number that is made of the pair
     coordinates of a point with its component, and where this is equal too, by
     the coordinates of the points. In components of more than 1,024 points means over
-    the component take the place of sums over all pairs, for both. So the choice does not depend on the
-    order of the points; and not on a group element that moves them all, unless
-    the points have a symmetry, which leaves several choices that nothing but
-    their coordinates can tell apart (a regular grid under rotations, say).
+    the component take the place of sums over all pairs, for both. So the choice does
+    not depend on the order of the points; and not on a group element that moves them
+    all, unless the points have a symmetry, which leaves several choices that nothing
+    but their coordinates can tell apart (a regular grid under rotations, say).
 
     Args:
         group (LieGroup): The group.
@@ -69,10 +69,7 @@ def farthest_points(
     wanted = torch.ceil(sizes.double() * ratio - 1e-9).long().clamp(min=1)
     value, signature, pairs = _positions(group, lifted, layout, max_pairs)
     rank = _rank(lifted, signature, layout)
-    if generator is None:
-        first = _first(value, rank, layout)
-    else:
-        first = _any(sizes, generator)
+    first = _any(sizes, generator) if generator else _first(value, rank, layout)
     rounds = Rounds(group, lifted, layout, rank, max_pairs)
     chosen = rounds.choose(first, wanted, _is_small(sizes), pairs)
     return chosen.nonzero().view(-1)
@@ -179,8 +176,8 @@ def _moments(group: LieGroup, lifted: Lifted, layout: Layout) -> tuple[Tensor, T
 
     With :math:`h_i = w^{-1} u_i` and :math:`y_j = v_j^{-1} w - 1`, where :math:`w` is
     any element of the component, :math:`D_{ij} = h_i - 1 + y_j h_i`. These are of the
-    size of the component, however far that is from the identity. In place of a distance, the
-    root of the mean square of :math:`\alpha \| D_{ij} \|` and
+    size of the component, however far that is from the identity. In place of a
+    distance, the root of the mean square of :math:`\alpha \| D_{ij} \|` and
     :math:`(1 - \alpha) \| q_i - q_j \|`: for translations, it is greatest at the point
     that is farthest from the mean.
     """

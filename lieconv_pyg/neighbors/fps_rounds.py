@@ -294,9 +294,8 @@ def _choose_sure(points: Points, pairs: Pairs, floor: Tensor) -> None:
             if not bool(free.any()):
                 return
             _lower(value, free, (a, b, distance))
-            many = (
-                points.how_many(is_open & (value >= bar[component]), floor.numel()) > MANY
-            )
+            equal = is_open & (value >= bar[component])
+            many = points.how_many(equal, floor.numel()) > MANY
             level = torch.where(many, bar, torch.inf)[component]
         else:
             return
