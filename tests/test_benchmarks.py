@@ -32,7 +32,10 @@ def test_step_time():
     assert row["ms"] > 0 and row["peak_mb"] > 50 and 0 < row["gemm_share"] < 1
 
 
-@pytest.mark.parametrize("name,size", [("cloud-80", None), ("springs-384", 2)])
+@pytest.mark.parametrize(
+    "name,size",
+    [("cloud-80", None), ("springs-384", 2), ("rotmnist-se2", 2), ("shapes-80", 3)],
+)
 def test_the_step_trains(name, size):
     import argparse
 

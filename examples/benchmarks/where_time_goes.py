@@ -84,7 +84,7 @@ def without() -> dict[str, Callable[[], Any]]:
         "tiles of components": lambda: changed(tiles, "MIN_DENSITY", 2.0),
         "tiles in pieces": lambda: changed(aggregation, "_PIECE", 1 << 40),
         "kernel network in pieces": lambda: changed(kernel_network, "_MANY", 1 << 40),
-        "products by oneDNN": lambda: changed(linear, "_MANY_WEIGHTS", 1 << 40),
+        "products by oneDNN": lambda: changed(linear, "_MANY", 1 << 40),
         "pair coordinates once a point": pairs_by_matrices,
         "all pairs of few points": lambda: changed(radius, "FEW_SOURCES", 0),
     }
