@@ -85,12 +85,12 @@ def aggregate(
     return _Aggregate.apply(x, kernel, edge_index, size, tiling)
 
 
-def pieces(tiling: Tiling, width: int) -> Iterator[Tiles]:
-    """Tiles of which one product has no more than :obj:`_PIECE` entries, for results
+def pieces(tiling: Tiling, width: int, size: int) -> Iterator[Tiles]:
+    """Tiles of which one product has no more than :obj:`size` entries, for results
     with :obj:`width` entries a target."""
     for tile in tiling.tiles:
         _, columns, height = tile.edges.shape
-        number = max(1, _PIECE // (width * max(height, columns // 16)))
+        number = max(1, size // (width * max(height, columns // 16)))
         yield from tile.split(number)
 
 
@@ -133,7 +133,7 @@ def targets_of(grad: Tensor, tile: Tiles) -> Tensor:
 def _sum(x: Tensor, kernel: Tensor, size: int, tiling: Tiling) -> Tensor:
     """The sums :math:`A_{imc}`."""
     out = x.new_empty(size + 1, kernel.size(1), x.size(1))
-    for tile in pieces(tiling, out[0].numel()):
+    for tile in pieces(tiling, out[0].numel(), _PIECE):
         factors = edges_of(kernel, tile).transpose(1, 2), sources_of(x, tile)
         if tile.first_target is not None:
             rows = out.narrow(0, tile.first_target, tile.targets.numel())
@@ -157,7 +157,7 @@ def _gradients(
     num_edges, channels = kernel.shape
     grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
     grad_kernel = kernel.new_empty(num_edges + 1 if need_kernel else 0, channels)
-    for tile in pieces(tiling, channels * x.size(1)):
+    for tile in pieces(tiling, channels * x.size(1), _PIECE):
         rows = targets_of(grad, tile)
         if need_x:
             out = torch.bmm(edges_of(kernel, tile), rows).view(-1, x.size(1))

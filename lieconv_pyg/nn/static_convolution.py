@@ -7,7 +7,7 @@ On the CPU the sums over neighbours, which are many times as large as the featur
 in the cache: they are formed piece by piece, and anew for the gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
 import torch
@@ -24,6 +24,9 @@ from lieconv_pyg.nn.aggregation import (
 from lieconv_pyg.nn.eager import is_batched, is_plain_cpu
 from lieconv_pyg.nn.linear import product
 from lieconv_pyg.nn.tiles import Tiles, Tiling, make_tiling
+
+_PIECE = 1 << 19  # sums that are formed together
+_KEPT = 3 << 21  # sums that are kept for the gradient; more are formed anew
 
 
 def convolve(
@@ -73,15 +76,6 @@ def _reference(
     return F.linear(out.flatten(2).flatten(0, 1), weight, bias)
 
 
-def _sums(x: Tensor, kernel: Tensor, tile: Tiles) -> tuple[Tensor, Tensor, Tensor]:
-    """Features of the sources, kernel values, and the sums over neighbours of each
-    target and example, :math:`(T B, M C)`."""
-    rows, edges = sources_of(x.flatten(1), tile), edges_of(kernel, tile)
-    out = torch.bmm(edges.transpose(1, 2), rows)
-    out = out.view(-1, kernel.size(1), *x.shape[1:]).transpose(1, 2)
-    return rows, edges, out.reshape(-1, kernel.size(1) * x.size(2))
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -94,38 +88,91 @@ class _Convolution(torch.autograd.Function):
         size: int,
         tiling: Tiling,
     ) -> Tensor:
-        ctx.save_for_backward(x, kernel, weight, bias, edge_index)
-        ctx.size, ctx.tiling = size, tiling
+        channels, rows = kernel.size(1), x.flatten(1)
+        kernel_last = _kernel_last(weight, channels)
         out = x.new_empty(size + 1, x.size(1), len(weight))
-        for tile in pieces(tiling, kernel.size(1) * x[0].numel()):
-            rows = product(_sums(x, kernel, tile)[2], weight, bias)
-            out.index_copy_(0, tile.targets.view(-1), rows.view(-1, *out.shape[1:]))
+        number, keep = _number(x, tiling), None
+        if any(ctx.needs_input_grad) and number * weight.size(1) <= _KEPT:
+            keep = x.new_empty(number, weight.size(1))
+        for tile, part in _parts(x, tiling, channels):
+            factors = sources_of(rows, tile), edges_of(kernel, tile)
+            sums = _sums(*factors, x, channels, None if keep is None else keep[part])
+            some = product(sums, kernel_last, bias)
+            out.index_copy_(0, tile.targets.view(-1), some.view(-1, *out.shape[1:]))
+        ctx.save_for_backward(x, kernel, weight, bias, edge_index, keep)
+        ctx.size, ctx.tiling = size, tiling
         return out[:size].flatten(0, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        inputs = ctx.saved_tensors
+        *inputs, keep = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(grad):
             return *_differentiable_gradients(ctx, inputs, grad), *(None,) * 3
         x, kernel, weight, bias, _ = inputs
-        channels = kernel.size(1)
-        to_x = torch.zeros_like(x).flatten(1)
+        channels, rows = kernel.size(1), x.flatten(1)
+        kernel_last = _kernel_last(weight, channels)
+        to_x = torch.zeros_like(rows)
         to_kernel = kernel.new_empty(len(kernel) + 1, channels)
-        to_weight = torch.zeros_like(weight)
+        number = _number(x, ctx.tiling)
+        all_sums = x.new_empty(number, weight.size(1)) if keep is None else keep
+        all_grad = x.new_empty(number, len(weight))
         grad = grad.reshape(ctx.size, 1, -1)
-        for tile in pieces(ctx.tiling, channels * x[0].numel()):
-            rows, edges, sums = _sums(x, kernel, tile)
-            to_out = targets_of(grad, tile).view(-1, len(weight))
-            to_weight += to_out.t() @ sums
-            to_sums = product(to_out, weight.t())
-            to_sums = to_sums.view(-1, x.size(1), channels, x.size(2)).transpose(1, 2)
-            to_sums = to_sums.reshape(len(rows), -1, rows.size(2))
-            to_edges = torch.bmm(rows, to_sums.transpose(1, 2)).view(-1, channels)
+        for tile, part in _parts(x, ctx.tiling, channels):
+            values, edges = sources_of(rows, tile), edges_of(kernel, tile)
+            if keep is None:
+                _sums(values, edges, x, channels, all_sums[part])
+            all_grad[part] = targets_of(grad, tile).view(-1, len(weight))
+            to_sums = product(all_grad[part], kernel_last.t())
+            to_sums = to_sums.view(len(values), -1, *x.shape[1:], channels)
+            to_sums = to_sums.permute(0, 2, 3, 1, 4)
+            to_sums = to_sums.reshape(len(values), rows.size(1), -1)
+            to_edges = torch.bmm(values, to_sums).view(-1, channels)
             to_kernel.index_copy_(0, tile.edges.view(-1), to_edges)
-            rows = torch.bmm(edges, to_sums).flatten(0, 1)
-            to_x.index_add_(0, tile.sources.view(-1), rows)
+            to_values = torch.bmm(edges, to_sums.transpose(1, 2)).flatten(0, 1)
+            to_x.index_add_(0, tile.sources.view(-1), to_values)
+        # The sums of targets that tiles are filled up with are zero.
+        to_weight = product(all_grad.t(), all_sums.t())
+        to_weight = _kernel_first(to_weight, channels)
         to_bias = None if bias is None else grad.view(-1, len(weight)).sum(0)
         return to_x.view_as(x), to_kernel[:-1], to_weight, to_bias, None, None, None
+
+
+def _number(x: Tensor, tiling: Tiling) -> int:
+    """Rows of all tiles, a target and example each."""
+    return sum(tile.targets.numel() for tile in tiling.tiles) * x.size(1)
+
+
+def _parts(x: Tensor, tiling: Tiling, channels: int) -> Iterator[tuple[Tiles, slice]]:
+    """Some tiles, and which of the rows are theirs."""
+    start = 0
+    for tile in pieces(tiling, channels * x[0].numel(), _PIECE):
+        end = start + tile.targets.numel() * x.size(1)
+        yield tile, slice(start, end)
+        start = end
+
+
+def _sums(
+    values: Tensor, edges: Tensor, x: Tensor, channels: int, out: Optional[Tensor]
+) -> Tensor:
+    """The sums over neighbours, :math:`(T I B, C M)`, of features :math:`(T, J, B C)`
+    and kernel values :math:`(T, J, I M)`."""
+    factors = values.transpose(1, 2), edges
+    if out is not None and edges.size(2) == channels:
+        torch.bmm(*factors, out=out.view(len(values), -1, channels))
+        return out
+    sums = torch.bmm(*factors).view(len(values), *x.shape[1:], -1, channels)
+    sums = sums.permute(0, 3, 1, 2, 4).reshape(-1, x.size(2) * channels)
+    return sums if out is None else out.copy_(sums)
+
+
+def _kernel_last(weight: Tensor, channels: int) -> Tensor:
+    """The weights for sums with the kernel channels last."""
+    return weight.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1)
+
+
+def _kernel_first(weight: Tensor, channels: int) -> Tensor:
+    """The way back."""
+    return weight.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
 
 
 def _differentiable_gradients(

@@ -6,11 +6,11 @@ from lieconv_pyg.nn import linear
 from lieconv_pyg.nn.linear import WideLinear
 
 
-@pytest.fixture
-def pair():
+@pytest.fixture(params=[512, 768])
+def pair(request):
     """Two layers with the same parameters, large enough for the fast path."""
     torch.manual_seed(0)
-    wide, plain = WideLinear(640, 512), Linear(640, 512)
+    wide, plain = WideLinear(640, request.param), Linear(640, request.param)
     plain.load_state_dict(wide.state_dict())
     return wide, plain
 

@@ -116,11 +116,13 @@ def test_convolution_has_derivatives_of_all_orders():
     assert x.grad is not None and kernel.grad is None
 
 
-def test_convolution_in_pieces(monkeypatch):
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+def test_convolution_in_pieces(monkeypatch, kept):
     inputs, edge_index, size = random_convolution()
     out = convolve(*inputs, edge_index, size)
     wanted = torch.autograd.grad(out.sin().sum(), inputs)
-    monkeypatch.setattr("lieconv_pyg.nn.aggregation._PIECE", 1)
+    monkeypatch.setattr(static_convolution, "_PIECE", 1)
+    monkeypatch.setattr(static_convolution, "_KEPT", kept)
     pieces = convolve(*inputs, edge_index, size)
     torch.testing.assert_close(pieces, out)
     torch.testing.assert_close(torch.autograd.grad(pieces.sin().sum(), inputs), wanted)
