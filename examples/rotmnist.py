@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -34,6 +35,7 @@ from lieconv_pyg.datasets import PointImages, RotDigits, RotMNIST
 from lieconv_pyg.figures import COLOURS, new_figure
 from lieconv_pyg.groups import SO2
 from lieconv_pyg.nn.pixel_grid import rotate_pixels
+from lieconv_pyg.training import ImageDataModule
 
 CONFIGS = Path(__file__).parent / "configs"
 GROUPS = {
@@ -114,14 +116,16 @@ def train(case: Case, args: argparse.Namespace, rest: list[str]) -> Run:
     )
 
 
-def test_images(args: argparse.Namespace) -> PointImages:
-    """The test images, upright where they can be had."""
+def test_images(args: argparse.Namespace, run: Run) -> PointImages:
+    """The test images as points of a run, upright where they can be had."""
+    settings = yaml.safe_load((run.folder / "config.yaml").read_text())["data"]
+    to_points = ImageDataModule(**settings).to_points
     if args.root is None:
-        return RotDigits(train=False, rotated=False)
-    source = RotMNIST(args.root, train=False)
+        return RotDigits(train=False, rotated=False, to_points=to_points)
+    source = RotMNIST(args.root, train=False, to_points=to_points)
     if source.source == "official":
         return source
-    return RotMNIST(args.root, train=False, rotated=False)
+    return RotMNIST(args.root, train=False, rotated=False, to_points=to_points)
 
 
 @torch.no_grad()
@@ -147,7 +151,7 @@ def changes(run: Run, batch: Batch) -> list[float]:
 
 def write(runs: dict[Case, Run], args: argparse.Namespace) -> str:
     """Writes the table and the figure of all runs; the table."""
-    data = test_images(args)
+    data = test_images(args, next(iter(runs.values())))
     batch = Batch.from_data_list(list(data[: min(args.images, len(data))]))
     trainings = [name for name in TRAININGS if name in args.training]
     figure = new_figure(4.6 * len(trainings), 4.0)

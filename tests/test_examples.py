@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.io import read, write
 
+from tests.datasets.test_rotmnist import mnist
 from tests.molecules import distorted
 from tests.qm9_files import made_up_qm9
 from tests.runs import EXAMPLES, empty_folder
@@ -218,3 +219,32 @@ def test_lifts(example):
     assert [Path(name).stat().st_size > 20_000 for name in out] == [True, True]
     with pytest.raises(SystemExit):
         example("lifts", "--digit=10")
+
+
+def test_rotmnist(example, tmp_path):
+    args = [
+        *("rotmnist", "--groups", "T2", "SO2", "--training", "upright", "--images", 20),
+        *("--epochs", 1, "--output", "out", "--data.num_train=60", "--data.num_test=40"),
+        *("--data.num_valid=20", "--model.network.hidden_channels=8"),
+    ]
+    out = example(*args)
+    table = out[out.index("| group") :]
+    assert [row.split(" | ")[0] for row in table.splitlines()[2:4]] == ["| T2", "| SO2"]
+    assert re.search(r"\| T2 \| [\d.]+ ± [\d.]+ % \| 0\.\d{3} \| 0\.\d{3} \|", table)
+    assert Path("out/results.md").read_text() in out
+    assert Path("out/rotations.png").stat().st_size > 10_000
+    assert not Path("out/T2-rotated-0").exists()
+    assert example(*args)[-len(table) :] == table  # goes on, where nothing is left
+    with pytest.raises(SystemExit, match="RotMNIST is not in"):
+        example(*args, "--root=none")
+
+
+def test_rotmnist_of_mnist(example, tmp_path):
+    mnist(tmp_path / "digits" / "raw")
+    out = example(
+        *("rotmnist", "--root=digits", "--groups", "SE2", "--training", "rotated"),
+        *("--output=out", "--data.num_valid=4", "--data.num_test=5", "--images=4"),
+        *("--trainer.max_epochs=1", "--data.crop=0.6", "--data.batch_size=4"),
+        *("--model.network.hidden_channels=8", "--seeds", 0, 1),
+    )
+    assert "| SE2 |" in out and "nan" not in out
