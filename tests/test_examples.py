@@ -224,7 +224,14 @@ def test_lifts(example):
 def test_rotmnist(example, tmp_path):
     args = [
         *("rotmnist", "--groups", "T2", "SO2", "--training", "upright", "--images", 20),
-        *("--epochs", 1, "--output", "out", "--data.num_train=60", "--data.num_test=40"),
+        *(
+            "--epochs",
+            1,
+            "--output",
+            "out",
+            "--data.num_train=60",
+            "--data.num_test=40",
+        ),
         *("--data.num_valid=20", "--model.network.hidden_channels=8"),
     ]
     out = example(*args)

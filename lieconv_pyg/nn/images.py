@@ -9,6 +9,7 @@ from lieconv_pyg.groups import SO2, SO3, LieGroup
 from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, check_points_and_batch
+from lieconv_pyg.nn.inputs import check_features
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.pixel_grid import rotate_pixels
 from lieconv_pyg.nn.resolution import Resolution
@@ -284,14 +285,22 @@ class ImageLieResNet(torch.nn.Module):
         )
 
     def _check(self, x: Tensor, pos: Tensor, batch: Tensor, size: int) -> None:
-        if isinstance(x, Tensor) and x.dim() == 2:
-            if x.size(1) != self.net.in_channels:
-                raise ValueError(
-                    f"'x' has {x.size(1)} channels, and the network was built for "
-                    f"'in_channels={self.net.in_channels}'"
-                )
-            if len(x) != len(pos):
-                raise ValueError(f"'x' has {len(x)} rows for {len(pos)} points")
+        channels = self.net.in_channels
+        if isinstance(x, Tensor) and x.dim() == 2 and x.size(1) != channels:
+            raise ValueError(
+                f"'x' has {x.size(1)} channels, and the network was built for "
+                f"'in_channels={channels}'"
+            )
+        check_features(x, channels, self.net.lin_in.weight.dtype)
+        if x.shape[:-1] != pos.shape[:-1]:
+            raise ValueError(
+                f"'x' has rows {tuple(x.shape[:-1])} for {len(pos)} points"
+            )
+        if size <= int(batch[-1]):
+            raise ValueError(
+                f"'batch_size' must be at least {int(batch[-1]) + 1}, the number of "
+                f"examples in 'batch' (got {size})"
+            )
         counts = torch.bincount(batch, minlength=size)
         least = int(counts.argmin())
         if float(counts[least]) * self.total_ratio < 1 - 1e-6:

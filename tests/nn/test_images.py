@@ -309,8 +309,14 @@ def test_what_does_not_fit():
         give(model, larger)
     with pytest.raises(ValueError, match="these are others"):
         model(batch.x, batch.pos * 1.1, batch.batch)
-    with pytest.raises(ValueError, match="'x' has 5 rows for 304 points"):
+    with pytest.raises(ValueError, match=r"'x' has rows \(5,\) for 304 points"):
         model(batch.x[:5], batch.pos, batch.batch)
+    with pytest.raises(ValueError, match=r"'x' has rows \(4, 76\) for 304 points"):
+        model(batch.x.view(4, 76, 1), batch.pos, batch.batch)
+    with pytest.raises(TypeError, match="'x' must be a floating-point tensor"):
+        model(batch.x.long(), batch.pos, batch.batch)
+    with pytest.raises(ValueError, match=r"'batch_size' must be at least 4.*got 3"):
+        give(model, batch, batch_size=3)
     few = ragged((20, 3))
     with pytest.raises(ValueError, match=r"example 1 has 3 points.*total_ratio=0\.3"):
         give(make(), few)
