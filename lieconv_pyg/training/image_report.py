@@ -17,7 +17,7 @@ from lieconv_pyg.datasets import PointImages
 from lieconv_pyg.training.image_plots import confusion_plot, misread_plot
 from lieconv_pyg.training.plots import learning_curve
 from lieconv_pyg.training.processes import gather
-from lieconv_pyg.training.report import RunReport, model_name
+from lieconv_pyg.training.report import OutputsReport, model_name
 from lieconv_pyg.training.results import text_table
 
 _SHOWN = 40  # misread images in the figure
@@ -123,7 +123,7 @@ def image_text(results: Sequence[ImageTest]) -> str:
     return "\n".join([f"{head}{first.num_train:,}", "", *table])
 
 
-class ImageReport(RunReport):
+class ImageReport(OutputsReport):
     r"""Keeps the error of each epoch in % and the test predictions, and writes
     ``predictions.csv``, ``confusion.csv``, ``confusion.png``, ``misread.png`` (if there
     are any) and ``learning_curve.png``.
@@ -138,17 +138,6 @@ class ImageReport(RunReport):
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(folder)
         self.test: ImageTest | None = None
-        self._outputs: list[dict[str, Tensor]] = []
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets the predictions of an earlier test."""
-        self._outputs = []
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Collects what :meth:`ImageModule.test_step` returns."""
-        self._outputs.append(outputs)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the predictions together and writes the files, on the first process."""

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from lieconv_pyg.training.plots import learning_curve, parity_plot
 from lieconv_pyg.training.processes import gather
-from lieconv_pyg.training.report import RunReport, model_name
+from lieconv_pyg.training.report import OutputsReport, model_name
 from lieconv_pyg.training.results import Predictions
 
 _SHORT = {"qm9": "QM9", "g2": "G2"}
 
 
-class MoleculeReport(RunReport):
+class MoleculeReport(OutputsReport):
     r"""Keeps the errors of each epoch and the test predictions, and writes them as
     ``predictions.csv``, ``parity.png`` and ``learning_curve.png``.
 
@@ -30,17 +30,6 @@ class MoleculeReport(RunReport):
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(folder)
         self.predictions: Predictions | None = None
-        self._outputs: list[dict[str, Any]] = []
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets the predictions of an earlier test."""
-        self._outputs = []
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Collects what :meth:`MoleculeModule.test_step` returns."""
-        self._outputs.append(outputs)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the predictions together and writes the files, on the first process."""

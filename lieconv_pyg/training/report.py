@@ -97,3 +97,26 @@ class RunReport(Callback):
     ) -> None:
         """Notes which epoch is resumed or tested."""
         self.loaded_epoch = checkpoint["epoch"] + 1
+
+
+class OutputsReport(RunReport):
+    r"""One that collects what the module's :meth:`test_step` returns, in
+    :obj:`_outputs`.
+
+    Args:
+        folder (path, optional): Where to write; :obj:`None` writes nothing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__(folder)
+        self._outputs: list[dict[str, Any]] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets the outputs of an earlier test."""
+        self._outputs = []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Keeps the outputs of a batch."""
+        self._outputs.append(outputs)
