@@ -19,11 +19,11 @@ setup: ## make .venv; nothing to do when it is there
 demo: setup ## train on molecules, then test errors and plots
 	@$(VENV)/bin/python examples/demo.py $(ARGS)
 
-test: setup ## run the tests
-	@$(RUN) pytest $(ARGS)
+test: setup ## run the tests, on all cores
+	@$(RUN) pytest --numprocesses auto --dist loadfile $(ARGS)
 
 coverage: setup ## run the tests and report what they cover
-	@$(RUN) pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN) pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: setup ## check style and types
 	@$(RUN) ruff check .
