@@ -33,8 +33,7 @@ import lieconv_pyg
 from lieconv_pyg.cli import Run, RunError, UsageError, fit
 from lieconv_pyg.datasets import PointImages, RotDigits, RotMNIST
 from lieconv_pyg.figures import COLOURS, new_figure
-from lieconv_pyg.groups import SO2
-from lieconv_pyg.nn.pixel_grid import rotate_pixels
+from lieconv_pyg.nn.pixel_grid import PixelGrid
 from lieconv_pyg.training import ImageDataModule
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -64,6 +63,14 @@ class Case:
         return f"{self.group}-{self.training}-{self.seed}"
 
 
+def whole(text: str) -> int:
+    """A number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,9 +79,11 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     add("--root", type=Path, help="folder of RotMNIST or MNIST")
     add("--groups", nargs="+", default=list(GROUPS), choices=GROUPS)
     add("--training", nargs="+", default=list(TRAININGS), choices=TRAININGS)
-    add("--epochs", type=int, help="instead of 100 for digits and 10 for RotMNIST")
+    add("--epochs", type=whole, help="instead of 100 for digits and 10 for RotMNIST")
     add("--seeds", nargs="+", type=int, default=[0], help="a run for each")
-    add("--images", type=int, default=500, help="test images that are rotated further")
+    add(
+        "--images", type=whole, default=500, help="test images that are rotated further"
+    )
     add("--output", type=Path, help="folder of the runs")
     args, rest = parser.parse_known_args()
     kind = "digits" if args.root is None else "rotmnist"
@@ -136,6 +145,7 @@ def changes(run: Run, batch: Batch) -> list[float]:
     size = batch.num_graphs
     pos = batch.pos[: len(batch.pos) // size]
     x = batch.x.view(size, len(pos), -1)
+    pixels = PixelGrid.of(pos)
 
     def probabilities(x: Tensor) -> Tensor:
         return network(x.flatten(0, 1), batch.pos, batch.batch).softmax(1)
@@ -143,8 +153,7 @@ def changes(run: Run, batch: Batch) -> list[float]:
     still = probabilities(x)
     found = []
     for angle in ANGLES.deg2rad().tolist():
-        turn = SO2().exp(torch.full((size, 1), angle))
-        moved = probabilities(rotate_pixels(pos, x, turn))
+        moved = probabilities(pixels.rotate(x, torch.full((size,), angle)))
         found.append(float((moved - still).abs().sum(1).mean() / 2))
     return found
 

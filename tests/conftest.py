@@ -3,4 +3,4 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # which share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
-import lieconv_pyg  # noqa: E402, F401  first, since importing PyG alone warns
+import lieconv_pyg  # noqa: F401  first, since importing PyG alone warns

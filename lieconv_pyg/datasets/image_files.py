@@ -78,13 +78,17 @@ def read_amat(path: str | os.PathLike) -> tuple[Tensor, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of no data
-            table = np.loadtxt(path, dtype=np.float32, ndmin=2)
+            table = np.loadtxt(path, dtype=np.float32, ndmin=2, comments=None)
     except ValueError as error:
         raise ValueError(
             f"{path} is no table of {columns} columns of numbers ({first_line(error)})"
         ) from error
     if not len(table):
         raise ValueError(f"{path} is empty")
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() not in (b"\n", b"\r"):
+            raise ValueError(f"{path} is cut off: its last line has no end")
     if table.shape[1] != columns:
         raise ValueError(
             f"{path} has {table.shape[1]} columns, not {_SIDE**2} pixels and a label"

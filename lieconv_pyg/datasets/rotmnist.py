@@ -10,7 +10,9 @@ import os
 import tempfile
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ _OFFICIAL = tuple(
     f"mnist_all_rotation_normalized_float_{part}.amat"
     for part in ("train_valid", "test")
 )
+_ROWS = {True: 12_000, False: 50_000}  # of the original files, by train
+_DOWNLOAD_ERRORS = (OSError, EOFError, HTTPException, zipfile.BadZipFile, zlib.error)
 _MNIST = ("train-images-3", "train-labels-1", "t10k-images-3", "t10k-labels-1")
 
 
@@ -208,7 +212,13 @@ class RotMNIST(PointImages):
     def _prepare(self, path: Path) -> None:
         """Prepares the points and writes them, whole or not at all."""
         if self.source == "official":
-            images, y = read_amat(self._files[0 if self.train else 1])
+            file = self._files[0 if self.train else 1]
+            images, y = read_amat(file)
+            rows = _ROWS[self.train]
+            if len(y) < rows:
+                raise ValueError(
+                    f"{file} is cut off: it has {len(y):,} of {rows:,} rows"
+                )
             angle = None
         else:
             images, y = _read_mnist(self._files)
@@ -334,9 +344,12 @@ def _download(url: str, raw: Path, timeout: float = 10.0) -> None:
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=raw) as folder:
             extract_zip(download_url(url, folder), folder)
-            for name in _OFFICIAL:
-                Path(folder, name).replace(raw / name)
-    except (OSError, zipfile.BadZipFile) as error:
+            found = [Path(folder, name) for name in _OFFICIAL]
+            for path in found:
+                path.stat()  # all of them, before any is put into place
+            for path in found:
+                path.replace(raw / path.name)
+    except _DOWNLOAD_ERRORS as error:
         for path in created:
             with contextlib.suppress(OSError):
                 path.rmdir()  # if nothing else came in

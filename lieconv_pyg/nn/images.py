@@ -9,9 +9,9 @@ from lieconv_pyg.groups import SO2, SO3, LieGroup
 from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, check_points_and_batch
-from lieconv_pyg.nn.inputs import check_features
+from lieconv_pyg.nn.inputs import check_rows
 from lieconv_pyg.nn.lie_resnet import LieResNet
-from lieconv_pyg.nn.pixel_grid import rotate_pixels
+from lieconv_pyg.nn.pixel_grid import PixelGrid
 from lieconv_pyg.nn.resolution import Resolution
 from lieconv_pyg.nn.shared_grid import SharedGrid
 
@@ -135,7 +135,11 @@ class ImageLieResNet(torch.nn.Module):
             seed=seed,
             **kwargs,
         )
-        self.grid = SharedGrid(group)
+        kept = ", ".join(f"{share:.4g}" for share in self.net.ratio)
+        self.grid = SharedGrid(
+            group, f"{group}, num_lifts {num_lifts}, ratio {kept} of each block"
+        )
+        self._found_in_training = False  # the grid, and nobody asked for it
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -151,8 +155,10 @@ class ImageLieResNet(torch.nn.Module):
             batch: Batch vector :math:`(N)`.
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
+        self._check_counts(batch, int(batch[-1]) + 1)
         shared = shared_points(pos, batch)
         self.grid.clear()
+        self._found_in_training = False
         if shared is None or int(batch[-1]) == 0:
             self.net.calibrate(pos, batch)
             return
@@ -164,10 +170,12 @@ class ImageLieResNet(torch.nn.Module):
         """Lifted points, and resolutions with all neighbours, of points that are
         shared."""
         generator = torch.Generator(pos.device).manual_seed(self.seed + sample)
-        mode, self.net.lift.training = self.net.lift.training, True
         at = pos if self._has_draws else self._turned(pos, sample)
-        lifted = self.net.lift(at, None, generator)
-        self.net.lift.training = mode
+        mode, self.net.lift.training = self.net.lift.training, True
+        try:
+            lifted = self.net.lift(at, None, generator)
+        finally:
+            self.net.lift.training = mode
         start = generator if sample > 0 else None
         return lifted, self.net.resolutions(lifted, draw=False, start=start)
 
@@ -209,8 +217,9 @@ class ImageLieResNet(torch.nn.Module):
             generator: Draws rotations, lifts and neighbours in training.
 
         Raises:
-            ValueError: If the network has a grid and the points are others, or if an
-                example has fewer points than are to be left.
+            ValueError: If the network has a grid that was calibrated, trained on and
+                kept, or loaded, and the points are others; or if an example has fewer
+                points than are to be left.
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
         size = int(batch[-1]) + 1 if batch_size is None else batch_size
@@ -219,14 +228,23 @@ class ImageLieResNet(torch.nn.Module):
         self._check(x, pos, batch, size)
         shared = shared_points(pos, batch)
         if self.grid.is_set and (shared is None or not self.grid.fits(shared)):
-            raise ValueError(
-                f"the network was trained on {len(self.grid.pos)} points that all "
-                "examples share, and these are others: make images in the same way, or "
-                "call 'grid.clear()' for a network of any points"
-            )
-        if shared is None or not (self.grid.is_set or size > 1):
+            if not (self.training and self._found_in_training):
+                raise ValueError(
+                    f"the network was trained on {len(self.grid.pos)} points that all "
+                    "examples share, and these are others: make images in the same "
+                    "way, or call 'grid.clear()' for a network of any points"
+                )
+            self.grid.clear()  # they were shared by some batches only
+            shared = None
+        if shared is None or not (self.grid.is_set or (self.training and size > 1)):
             return self._on_points(x, pos, batch, size, generator)
-        out = self._on_grid(x.view(size, len(shared), -1), shared, generator)
+        on_grid = x.view(size, len(shared), -1)
+        if self.training and self.augment:
+            pixels = PixelGrid.of(shared)
+            if pixels is None:
+                return self._on_points(x, pos, batch, size, generator)
+            on_grid = pixels.rotate(on_grid, self._angles(shared, size, generator))
+        out = self._on_grid(on_grid, shared, generator)
         return out if self.net.pool else out.flatten(0, 1)
 
     def _on_points(
@@ -253,27 +271,20 @@ class ImageLieResNet(torch.nn.Module):
         self, x: Tensor, pos: Tensor, generator: Optional[torch.Generator]
     ) -> Tensor:
         """The outputs, of features :math:`(B, n, F)` on the same points."""
-        if self.training and not self.grid.is_set:
-            self.grid.set(pos, *self._prepare(pos))
         if not self.training:
             out = []
             for sample in range(self.num_samples):
-                lifted, found = self._found(pos, sample)
+                lifted, found = self.grid.found(sample, self._prepare)
                 found = self.net.draw(found)
                 out.append(self.net(x, lifted=lifted, graph=found))
             return torch.stack(out).mean(0)
-        if self.augment:
-            rotation = self._rotations(pos, len(x), generator)
-            x = rotate_pixels(pos, x, rotation)
+        if not self.grid.is_set:
+            self.grid.set(pos, *self._prepare(pos))
+            self._found_in_training = True
         every = self.redraw if self._has_draws else None
         lifted, found = self.grid.drawn(every, self._prepare)
         found = self.net.draw(found, generator)
         return self.net(x, lifted=lifted, graph=found, generator=generator)
-
-    def _found(self, pos: Tensor, sample: int) -> tuple[Lifted, list[Resolution]]:
-        if not self.grid.is_set:
-            return self._prepare(pos, sample)
-        return self.grid.found(sample, self._prepare)
 
     @staticmethod
     def _rotations(
@@ -284,23 +295,19 @@ class ImageLieResNet(torch.nn.Module):
             number, generator=generator, dtype=pos.dtype, device=pos.device
         )
 
+    def _angles(
+        self, pos: Tensor, number: int, generator: Optional[torch.Generator]
+    ) -> Tensor:
+        """Random angles :math:`(B)` of the plane."""
+        return SO2().log(self._rotations(pos, number, generator)).squeeze(-1)
+
     def _check(self, x: Tensor, pos: Tensor, batch: Tensor, size: int) -> None:
-        channels = self.net.in_channels
-        if isinstance(x, Tensor) and x.dim() == 2 and x.size(1) != channels:
-            raise ValueError(
-                f"'x' has {x.size(1)} channels, and the network was built for "
-                f"'in_channels={channels}'"
-            )
-        check_features(x, channels, self.net.lin_in.weight.dtype)
-        if x.shape[:-1] != pos.shape[:-1]:
-            raise ValueError(
-                f"'x' has rows {tuple(x.shape[:-1])} for {len(pos)} points"
-            )
-        if size <= int(batch[-1]):
-            raise ValueError(
-                f"'batch_size' must be at least {int(batch[-1]) + 1}, the number of "
-                f"examples in 'batch' (got {size})"
-            )
+        weight = self.net.lin_in.weight
+        check_rows(x, pos, batch, size, self.net.in_channels, weight.dtype)
+        self._check_counts(batch, size)
+
+    def _check_counts(self, batch: Tensor, size: int) -> None:
+        """Checks that examples have as many points as it takes."""
         counts = torch.bincount(batch, minlength=size)
         least = int(counts.argmin())
         if float(counts[least]) * self.total_ratio < 1 - 1e-6:

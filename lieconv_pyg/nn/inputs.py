@@ -35,6 +35,27 @@ def check_features(x: Tensor, channels: int, dtype: torch.dtype) -> None:
         raise TypeError(f"'x' is {x.dtype} and the model {dtype}: convert one of them")
 
 
+def check_rows(
+    x: Tensor,
+    pos: Tensor,
+    batch: Tensor,
+    batch_size: int,
+    channels: int,
+    dtype: torch.dtype,
+) -> None:
+    """Checks that features are those of points, and points those of so many
+    examples."""
+    if isinstance(x, Tensor) and x.dim() == 2 and x.size(1) != channels:
+        raise ValueError(
+            f"'x' has {x.size(1)} channels, and the network was built for "
+            f"'in_channels={channels}'"
+        )
+    check_features(x, channels, dtype)
+    if x.shape[:-1] != pos.shape[:-1]:
+        raise ValueError(f"'x' has rows {tuple(x.shape[:-1])} for {len(pos)} points")
+    _check_batch_size(batch_size, int(batch[-1]) + 1)
+
+
 def check_fit(x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
     """Checks that features are those of the lifted points."""
     num_points = int(lifted.point.max()) + 1
@@ -51,6 +72,10 @@ def check_fit(x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:
             f"'batch_size' must be {x.size(0)}, the number of examples in 'x' (got "
             f"{batch_size})"
         )
+    _check_batch_size(batch_size, number)
+
+
+def _check_batch_size(batch_size: Optional[int], number: int) -> None:
     if batch_size is not None and batch_size < number:
         raise ValueError(
             f"'batch_size' must be at least {number}, the number of examples in "

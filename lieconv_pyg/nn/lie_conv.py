@@ -361,6 +361,8 @@ class LieConv(MessagePassing):
                 "'x' must be a tensor of shape (points, channels), or (examples, "
                 "points, channels) where all have the same points"
             )
+        if x_src.dim() == 3 and len(x_src) == 0:
+            raise ValueError("'x' has no examples")
         if 0 < self.in_channels != x_src.size(-1):
             raise ValueError(
                 f"'x' has {x_src.size(-1)} channels where the layer was built for "

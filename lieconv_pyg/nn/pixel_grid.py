@@ -5,7 +5,6 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups import SO2
 from lieconv_pyg.images import rotate_images
 
 
@@ -21,15 +20,19 @@ class PixelGrid(NamedTuple):
     def of(cls, pos: Tensor) -> Optional["PixelGrid"]:
         """The smallest image whose pixels are at the points :math:`(n, 2)`; none if
         they are no part of a square grid."""
+        rounding = 4 * torch.finfo(pos.dtype).eps * float(pos.abs().max())
         pos = pos.double()
         steps = pos.sort(0).values.diff(dim=0)
-        scale = pos.abs().max()
-        steps = steps[steps > 1e-4 * scale]
+        steps = steps[steps > max(1e-4 * float(steps.sum(0).max()), rounding)]
         if pos.size(1) != 2 or steps.numel() == 0:
             return None
-        place = (pos - pos.min(0).values) / steps.min()
+        # Each step has an error, and its sum over the image has none.
+        step = steps[steps < 1.5 * steps.min()].mean()
+        extent = (pos.max(0).values - pos.min(0).values).max()
+        step = extent / (extent / step).round()
+        place = (pos - pos.min(0).values) / step
         whole = place.round()
-        if (place - whole).abs().max() > 1e-2:
+        if (place - whole).abs().max() > max(1e-2, rounding / float(step)):
             return None
         height, width = (int(n) + 1 for n in whole.max(0).values)
         pixel = (whole[:, 0] * width + whole[:, 1]).long()
@@ -56,19 +59,3 @@ class PixelGrid(NamedTuple):
         known = share > 1e-3
         out = torch.where(known, turned[:, :-1] / share.where(known, 1), 0)
         return out.transpose(1, 2)
-
-
-def rotate_pixels(pos: Tensor, x: Tensor, rotation: Tensor) -> Tensor:
-    r"""Rotates images :math:`(B, n, C)` whose pixels are at points :math:`(n, 2)` by
-    elements :math:`(B, 2, 2)` of SO(2).
-
-    Raises:
-        ValueError: If the points are no pixels.
-    """
-    grid = PixelGrid.of(pos)
-    if grid is None:
-        raise ValueError(
-            "'augment' rotates images on a square grid of pixels, and the points that "
-            "all examples share are none: set augment=False"
-        )
-    return grid.rotate(x, SO2().log(rotation).squeeze(-1))

@@ -6,10 +6,12 @@ from torch import Tensor
 from torch_geometric.nn import MLP, PointNetConv, global_max_pool
 
 from lieconv_pyg.groups import T
-from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.lifting import check_points_and_batch, lift
 from lieconv_pyg.neighbors import farthest_points, radius_graph
 from lieconv_pyg.nn.images import rotations_of, shared_points
+from lieconv_pyg.nn.inputs import check_rows
+from lieconv_pyg.nn.norms import norm_arguments
 
 
 class PointNet(torch.nn.Module):
@@ -53,17 +55,20 @@ class PointNet(torch.nn.Module):
         self.in_channels = positive(in_channels, "in_channels")
         self.out_channels = positive(out_channels, "out_channels")
         width = positive(hidden_channels, "hidden_channels")
+        if not radius > 0:
+            raise ValueError(f"'radius' must be positive, got {radius}")
         self.radius = radius
-        self.ratio = ratio
+        self.ratio = share(ratio, "ratio")
         self.augment = augment
         self._plane = T(2, alpha=1.0)  # its distance is the Euclidean one
         sizes = (in_channels, width, 2 * width)
+        norm = norm_arguments("batch_norm")
         self.levels = torch.nn.ModuleList(
-            PointNetConv(MLP([a + 2, b, b]), add_self_loops=False)
+            PointNetConv(MLP([a + 2, b, b], **norm), add_self_loops=False)
             for a, b in pairwise(sizes)
         )
-        self.top = MLP([2 * width + 2, 4 * width, 4 * width])
-        self.head = MLP([4 * width, 2 * width, out_channels])
+        self.top = MLP([2 * width + 2, 4 * width, 4 * width], **norm)
+        self.head = MLP([4 * width, 2 * width, out_channels], **norm)
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -81,6 +86,11 @@ class PointNet(torch.nn.Module):
         batch = check_points_and_batch(pos, batch, self._plane)
         size = int(batch[-1]) + 1 if batch_size is None else batch_size
         x = pos.new_ones(len(pos), self.in_channels) if x is None else x
+        dtype = next(self.parameters()).dtype
+        check_rows(x, pos, batch, size, self.in_channels, dtype)
+        empty = torch.bincount(batch, minlength=size) == 0
+        if empty.any():
+            raise ValueError(f"example {int(empty.long().argmax())} has no points")
         found = self._search(pos, batch, size)
         if self.training and self.augment:
             rotations = rotations_of(pos)

@@ -20,11 +20,14 @@ class SharedGrid(torch.nn.Module):
 
     Args:
         group (LieGroup): The group.
+        settings (str, optional): What else lifts and kept points follow from: a grid
+            that was saved with others is not taken.
     """
 
-    def __init__(self, group: LieGroup) -> None:
+    def __init__(self, group: LieGroup, settings: str = "") -> None:
         super().__init__()
         self.group = group
+        self.settings = settings
         self._tensors: dict[str, Tensor] = {}
         self._found: dict[int, Found] = {}
         self._steps = 0
@@ -124,14 +127,27 @@ class SharedGrid(torch.nn.Module):
         super()._apply(fn, recurse)
         return self
 
-    def get_extra_state(self) -> dict[str, Tensor]:
+    def get_extra_state(self) -> dict[str, Any]:
         """What is saved."""
+        if not self.is_set:
+            return {}
         steps = torch.tensor(self._steps)
-        return {"steps": steps, **self._tensors} if self.is_set else {}
+        return {"settings": self.settings, "steps": steps, **self._tensors}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes what was saved."""
+        """Takes what was saved.
+
+        Raises:
+            ValueError: If it is no grid, or one of other settings.
+        """
+        if not isinstance(state, dict) or (state and "pos" not in state):
+            raise ValueError("the saved grid is none: the file is damaged")
         place, state = self._place, dict(state)
+        settings = state.pop("settings", self.settings)
+        if settings != self.settings:
+            raise ValueError(
+                f"the saved grid is of {settings}, and the network has {self.settings}"
+            )
         self._steps = int(state.pop("steps", 0))
         self._tensors = {
             name: value.to(place if value.is_floating_point() else place.device)

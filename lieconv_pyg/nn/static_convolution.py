@@ -26,7 +26,7 @@ from lieconv_pyg.nn.linear import product
 from lieconv_pyg.nn.tiles import Tiles, Tiling, make_tiling
 
 _PIECE = 1 << 19  # sums that are formed together
-_KEPT = 3 << 21  # sums that are kept for the gradient; more are formed anew
+_KEPT = 9 << 19  # sums that are kept for the gradient; more are formed anew
 
 
 def convolve(

@@ -64,7 +64,8 @@ class ImageModule(NetworkModule):
 
         Raises:
             ValueError: If the network was built for another number of channels or
-                classes, or has a group that does not act on the plane.
+                classes, was trained on other points, leaves less than one of them, or
+                has a group that does not act on the plane.
         """
         inner = getattr(self.network, "net", self.network)
         for name, number, what in (
@@ -83,6 +84,19 @@ class ImageModule(NetworkModule):
             raise ValueError(
                 f"images are in the plane, and {group} acts on {group.space_dim} "
                 "dimensions: take another group, such as SE2"
+            )
+        pos = data.parts[0].pos.to(self._network_dtype)
+        grid = getattr(self.network, "grid", None)
+        if grid is not None and grid.is_set and not grid.fits(pos.to(grid.pos.device)):
+            raise ValueError(
+                f"the network was trained on {len(grid.pos)} points, and the images "
+                f"have {len(pos)}, or others: leave crop and spacing as they were"
+            )
+        left = getattr(self.network, "total_ratio", 1.0) * len(pos)
+        if left < 1 - 1e-6:
+            raise ValueError(
+                f"total_ratio {self.network.total_ratio:g} leaves none of {len(pos)} "
+                "points: take a larger one"
             )
 
     @property

@@ -115,6 +115,8 @@ def row(last="1", first="0.5", num=784):
         (row("-1"), "the label -1 in row 0"),
         (row("2.5"), "the label 2.5 in row 0"),
         (row("nan"), "NaN or infinite"),
+        (row() + "#" + row(), "is no table of"),
+        (row() + row("12")[:-2], "is cut off: its last line has no end"),
     ],
 )
 def test_wrong_amat(tmp_path, text, match):

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 from torch_geometric.transforms import Center
 
-from lieconv_pyg.datasets import RotMNIST
+from lieconv_pyg.datasets import RotMNIST, rotmnist
 from lieconv_pyg.images import ImageToPoints, image_points, rotate_images
 from tests.datasets.test_image_files import amat, idx
 from tests.qm9_files import data_folder
@@ -53,6 +53,12 @@ def official(folder, sizes=(6, 9)):
 
 def files(root):
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch):
+    """The made up official files are shorter than those."""
+    monkeypatch.setattr(rotmnist, "_ROWS", {True: 6, False: 9})
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +198,14 @@ def test_official_files(tmp_path):
         RotMNIST(tmp_path, rotated=False)
 
 
+def test_official_files_that_are_cut_off(tmp_path):
+    official(tmp_path / "raw", (5, 9))
+    with pytest.raises(ValueError, match=r"amat is cut off: it has 5 of 6 rows"):
+        RotMNIST(tmp_path)
+    assert len(RotMNIST(tmp_path, train=False)) == 9
+    assert len(list((tmp_path / "processed").iterdir())) == 1
+
+
 def test_written_once(tmp_path):
     mnist(tmp_path / "raw")
     first = RotMNIST(tmp_path)
@@ -309,7 +323,14 @@ def test_download_that_fails_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "text.zip").write_text("not a zip")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme", "nothing else")
-    for name in ("none.zip", "text.zip", "other.zip"):
+    with zipfile.ZipFile(tmp_path / "half.zip", "w") as archive:
+        archive.writestr(OFFICIAL[0], "1 2 3\n")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(OFFICIAL[0], " 0.25" * 10_000)
+    bad = bytearray((tmp_path / "bad.zip").read_bytes())
+    bad[100:120] = bytes(20)
+    (tmp_path / "bad.zip").write_bytes(bad)
+    for name in ("none.zip", "text.zip", "other.zip", "half.zip", "bad.zip"):
         monkeypatch.setattr(RotMNIST, "url", (tmp_path / name).as_uri())
         with pytest.raises(FileNotFoundError, match=rf"fetched from .*{name}.*put the"):
             RotMNIST(tmp_path / "root", download=True)

@@ -10,7 +10,7 @@ from torch_geometric.data import Batch, Data
 from lieconv_pyg import ImageLieResNet
 from lieconv_pyg.groups import SE2, SE3, SO2, RxSO2, T, Trivial, Tx
 from lieconv_pyg.images import ImageToPoints, rotate_images
-from lieconv_pyg.nn.pixel_grid import PixelGrid, rotate_pixels
+from lieconv_pyg.nn.pixel_grid import PixelGrid
 
 from .conftest import randomize, transport
 
@@ -117,7 +117,9 @@ def test_lifts_follow_from_the_seed():
         model = make(SE2(), seed=seed)
         torch.manual_seed(seed + torch.randint(9, (1,)).item())
         model.calibrate(batch.pos, batch.batch)
-        states.append(model.grid.get_extra_state())
+        state = model.grid.get_extra_state()
+        assert state.pop("settings").startswith("SE2(alpha=0.2), num_lifts 2, ratio")
+        states.append(state)
     for name, value in states[0].items():
         assert torch.equal(states[1][name], value)
     assert not torch.equal(states[2]["lifted.element"], states[0]["lifted.element"])
@@ -208,8 +210,6 @@ def test_mean_over_samples(group):
     torch.testing.assert_close(torch.stack(singles).mean(0), several)
     assert torch.equal(singles[0], out)
     assert (singles[1] - out).abs().max() > 1e-6
-    model.grid.clear()
-    torch.testing.assert_close(give(model, batch), several)
 
 
 def test_augmentation_turns_images():
@@ -218,13 +218,12 @@ def test_augmentation_turns_images():
     to_points = ImageToPoints(crop=None)
     batch = to_points.batch(picture)
     quarter = torch.arange(4).double() * torch.pi / 2
-    rotation = SO2().exp(quarter.unsqueeze(1))
-    pos = batch.pos[:100]
-    x = rotate_pixels(pos, batch.x.view(4, 100, 1), rotation)
+    grid = PixelGrid.of(batch.pos[:100])
+    x = grid.rotate(batch.x.view(4, 100, 1), quarter)
     wanted = rotate_images(picture, quarter)
     torch.testing.assert_close(to_points.to_image(x, 10, 10), wanted)
     flat = torch.ones(2, 100, 1).double()
-    turned = rotate_pixels(pos, flat, SO2().exp(torch.full((2, 1), 0.4).double()))
+    turned = grid.rotate(flat, torch.full((2,), 0.4).double())
     assert ((turned - 1).abs().lt(1e-12) | (turned == 0)).all()
     assert 0.8 < turned.mean() < 1
 
@@ -239,10 +238,60 @@ def test_pixel_grids():
     assert PixelGrid.of(3 * pos + 1).pixel.equal(grid.pixel)
     for other in (torch.randn(20, 2), torch.zeros(3, 2), torch.randn(5, 3)):
         assert PixelGrid.of(other) is None
-    model = make(augment=True, dtype=torch.float)
-    pos = torch.randn(12, 2).repeat(3, 1)
-    with pytest.raises(ValueError, match="set augment=False"):
-        model(torch.rand(36, 1), pos, torch.arange(3).repeat_interleave(12))
+    for size in (540, 568, 610, 1000):
+        found = PixelGrid.of(ImageToPoints(crop=None).points(size, size))
+        assert (found.height, found.width) == (size, size)
+    assert PixelGrid.of(pos + 1e4).pixel.equal(grid.pixel)  # which rounds off 1/100
+    moved = pos + 0.1 * pos[1].diff().abs() * torch.rand(len(pos), 2)
+    assert PixelGrid.of(moved) is None
+
+
+@pytest.mark.parametrize("group", [SE2(), SE3(), SO2()], ids=str)
+def test_shared_points_that_are_no_pixels(group):
+    """In training they are turned; in evaluation each example is for itself, and its
+    points are in any order, unless the network was calibrated to them."""
+    dim = group.space_dim
+    pos = torch.randn(12, dim, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.rand(3, 12, 1).double()
+    batch = torch.arange(3).repeat_interleave(12)
+    model = make(group, radius=2.0)
+    given = x.flatten(0, 1), pos.repeat(3, 1), batch
+    model.train()(*given).sum().backward()
+    assert not model.grid.is_set
+    model.eval()
+    for samples in (1, 3):
+        model.num_samples = samples
+        out = model(*given)
+        single = [model(part, pos) for part in x]
+        torch.testing.assert_close(torch.cat(single), out)
+        order = torch.randperm(12)
+        moved = x[:, order].flatten(0, 1), pos[order].repeat(3, 1), batch
+        torch.testing.assert_close(model(*moved), out)
+    model.calibrate(*given[1:])
+    assert model.grid.is_set
+    model.train()(*given).sum().backward()
+
+
+def test_a_grid_that_only_one_batch_had():
+    """Copies of one cloud are no grid."""
+    model = make(SE2(), augment=False).train()
+    same = ragged((20, 20))
+    model(same.x, same.pos[:20].repeat(2, 1), same.batch)
+    assert model.grid.is_set
+    out = give(model, ragged())
+    assert out.isfinite().all() and not model.grid.is_set
+
+
+def test_a_saved_grid_of_other_settings():
+    batch = ImageToPoints().batch(images())
+    model = make(SE2())
+    model.calibrate(batch.pos, batch.batch)
+    state = model.state_dict()
+    for other in (dict(num_lifts=1), dict(total_ratio=0.4), dict(group=SE2(alpha=0.3))):
+        with pytest.raises(ValueError, match=r"the saved grid is of SE2.*num_lifts 2"):
+            make(**{"group": SE2()} | other).load_state_dict(state)
+    with pytest.raises(ValueError, match="the file is damaged"):
+        make(SE2()).load_state_dict(state | {"grid._extra_state": [1]})
 
 
 def ragged(sizes=(20, 33, 12), dim=2, seed=0):
