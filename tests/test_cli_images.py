@@ -172,6 +172,8 @@ def test_without_validation(capsys):
     assert {p.name for p in Path("run").iterdir()} == FILES
     assert main(["test", f"--ckpt_path={run.checkpoint}"]) == 0
     assert run.test.error_text in capsys.readouterr().out
+    assert main(["test", f"--ckpt_path={run.checkpoint}", "--data.crop=0.9"]) == 2
+    assert "data.crop: 1.0714285714285714 in the checkpoint" in capsys.readouterr().err
     assert main(["validate", f"--ckpt_path={run.checkpoint}"]) == 2
     assert "data.num_valid is 0" in capsys.readouterr().err
     again = fit(["--output=run", "--ckpt_path=last"], table=False)
@@ -235,6 +237,7 @@ def test_the_configuration_of_digits(capsys):
         (["--model.network.out_channels=3"], "built for out_channels 3"),
         (["--model.network=egnn"], "network 'egnn' does not exist"),
         (["--model.network.group=SO3"], "images are in the plane, and SO3"),
+        (["--model.network.total_ratio=0.01"], "total_ratio 0.01 leaves none of 44"),
         (["--data.num_valid=0", "--patience=3"], "patience needs images for valid"),
         (["--trainer.precision=bf16-true"], "group elements need single precision"),
     ],

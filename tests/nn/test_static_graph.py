@@ -210,6 +210,9 @@ def test_compile_and_autocast():
 
 
 def test_what_does_not_fit():
+    lifted, graph = graph_of(T(2), torch.rand(5, 2).double())
+    with pytest.raises(ValueError, match="'x' has no examples"):
+        LieConv(4, 5, T(2))(torch.rand(0, 5, 4), lifted, graph.edge_index)
     model = LieResNet(3, 2, T(2), 16, 1)
     x, pos = torch.randn(2, 9, 3), torch.randn(9, 2)
     with pytest.raises(ValueError, match="'x' has 9 rows for 8 points"):

@@ -310,8 +310,25 @@ def test_point_net():
     turned = network(x, pos, batch.batch)
     network.augment = False
     assert not network(x, pos, batch.batch).allclose(turned)
-    with pytest.raises(ValueError, match="'hidden_channels'"):
-        PointNet(hidden_channels=0)
+    for wrong in (dict(hidden_channels=0), dict(ratio=2.0), dict(radius=-1.0)):
+        with pytest.raises(ValueError, match=f"'{next(iter(wrong))}'"):
+            PointNet(**wrong)
+    with pytest.raises(ValueError, match=r"'x' has 1 channels.*'in_channels=2'"):
+        network(x[:, :1], pos, batch.batch)
+    with pytest.raises(ValueError, match="'batch_size' must be at least 3"):
+        network(x, pos, batch.batch, 2)
+    with pytest.raises(ValueError, match="example 3 has no points"):
+        network(x, pos, batch.batch, 4)
+    assert network.train()(x[one], pos[one]).isfinite().all()  # a batch of one
+
+
+def test_images_of_other_points():
+    module = ImageModule(ImageLieResNet(T(2), hidden_channels=8, num_layers=2))
+    batch = data().calibration_batch()
+    module.calibrate(batch.pos, batch.batch)
+    module.check(data())
+    with pytest.raises(ValueError, match=r"trained on 44 points, and the images have"):
+        module.check(data(crop=0.9))
 
 
 def test_the_grid_is_kept_whatever_group():
