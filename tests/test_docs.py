@@ -77,7 +77,7 @@ def test_links_between_pages_lead_somewhere():
 
 
 @pytest.mark.parametrize(
-    "package", ["groups", "lifting", "neighbors", "nn", "dynamics"]
+    "package", ["groups", "lifting", "neighbors", "nn", "dynamics", "discovery"]
 )
 def test_reference_has_every_public_name(package):
     text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))

@@ -1,0 +1,78 @@
+"""Bases of Lie algebras that were learned: with noise, superfluous channels, and
+brackets that leave them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.discovery.metric import InvariantMetric
+from lieconv_pyg.discovery.spans import brackets, matrices, orthonormal, outside
+from lieconv_pyg.groups.checks import share
+
+
+def clean_basis(
+    basis: Tensor,
+    metric: InvariantMetric | Tensor | None = None,
+    tolerance: float = 1e-2,
+) -> Tensor:
+    r"""A basis of a Lie algebra from one that was learned: superfluous channels are
+    left out, generators are made exactly skew in a metric,
+
+    .. math::
+        L \leftarrow (L - J^{-1} L^T J) / 2,
+
+    which takes away the small growth by which a learned rotation does not close after a
+    turn, and brackets that leave the span are added until none does.
+
+    Args:
+        basis: Generators :math:`(c, n, n)`, which may depend on each other.
+        metric: The invariant metric :math:`J`, symmetric :math:`(n, n)`, or what
+            :func:`~lieconv_pyg.discovery.invariant_metric` returns; none leaves the
+            generators as they are.
+        tolerance: Directions with singular values below this share of the largest, and
+            brackets that leave the span by less than it, are taken for noise.
+
+    Returns:
+        An orthonormal basis :math:`(d, n, n)` in float64.
+
+    Raises:
+        TypeError: If the basis is not a floating-point tensor.
+        ValueError: If the basis or the metric has another shape or infinite entries, or
+            the basis is zero; if the metric is singular; or if the brackets fill all
+            matrices, as those of noise do.
+    """
+    share(tolerance, "tolerance")
+    found = orthonormal(matrices(basis, "basis"), tolerance)
+    size = found.size(1)
+    if metric is not None:
+        J = metric.metric if isinstance(metric, InvariantMetric) else metric
+        J = _metric(J, size)
+        skew = (found - torch.linalg.solve(J, found.mT @ J)) / 2
+        if float(skew.flatten(1).norm(dim=1).max()) <= tolerance:
+            raise ValueError(
+                "no generator of 'basis' keeps 'metric': give another one, or none"
+            )
+        found = orthonormal(skew, tolerance)
+    while len(found) > 1:
+        away = outside(brackets(found), found)
+        away = away[away.flatten(1).norm(dim=1) > tolerance]
+        if len(away) == 0:
+            break
+        found = torch.cat([found, orthonormal(away, tolerance)])
+        if len(found) >= size**2:
+            raise ValueError(
+                f"the brackets of 'basis' fill all matrices of size {size}, which is "
+                "no symmetry: give fewer of them, a larger 'tolerance' or a 'metric'"
+            )
+    return found
+
+
+def _metric(J: Tensor, size: int) -> Tensor:
+    if not isinstance(J, Tensor) or J.shape != (size, size):
+        shape = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
+        raise ValueError(f"'metric' must have shape ({size}, {size}), got {shape}")
+    J = J.detach().to("cpu", torch.float64)
+    if not bool(J.isfinite().all()) or float(torch.linalg.cond(J)) > 1e8:
+        raise ValueError("'metric' is singular, or has infinite or NaN entries")
+    return (J + J.t()) / 2

@@ -1,0 +1,150 @@
+"""How much of a symmetry a learned basis has found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lieconv_pyg.discovery.spans import brackets, matrices, orthonormal, outside
+
+_DEAD = 5e-2  # share of the largest singular value, below which a channel is none
+
+
+@dataclass(frozen=True)
+class BasisScore:
+    r"""What :func:`score_basis` finds. Nothing of it depends on which basis of a span
+    was learned, nor on the length of its generators.
+
+    Args:
+        dimension (int): Generators that were learned, without dead channels.
+        true_dimension (int): Those that there are.
+        coverage (float): Share of the true algebra that is in the learned one,
+            :math:`\sum_k c_k^2 / d` with the cosines :math:`c_k` of the principal
+            angles.
+        purity (float): Share of the learned one that is true.
+        angles (tuple of float): Principal angles in degrees, smallest first.
+        chance (float): Coverage that a random basis of this dimension would have.
+        closure (float): Norm of the part of the brackets of an orthonormal basis that
+            is outside its span, the root of its mean square over pairs.
+        killing (tuple of int): Numbers of positive, negative and zero eigenvalues of
+            the Killing form: (3, 3, 0) for the Lorentz group, (0, 3, 0) for SO(3).
+    """
+
+    dimension: int
+    true_dimension: int
+    coverage: float
+    purity: float
+    angles: tuple[float, ...]
+    chance: float
+    closure: float
+    killing: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        signs = ", ".join(map(str, self.killing))
+        return (
+            f"{self.dimension} of {self.true_dimension} generators, coverage "
+            f"{self.coverage:.4f} (chance {self.chance:.4f}), purity "
+            f"{self.purity:.4f}, worst angle {self.angles[-1]:.2f} degrees, closure "
+            f"{self.closure:.1e}, Killing form (+, -, 0): {signs}"
+        )
+
+
+def score_basis(
+    learned: Tensor,
+    true: Tensor,
+    data: Tensor | None = None,
+    sigma: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> BasisScore:
+    r"""Compares a learned basis with the true one: by the principal angles between
+    their spans, restricted to what the data can show.
+
+    Args:
+        learned: Generators :math:`(c, n, n)`; some may be superfluous, or dead.
+        true: The true ones :math:`(d, n, n)`.
+        data: Points :math:`(N, n)` that the group acts on. What generators do to
+            vectors that are not in the span of the data, no data can tell, and is left
+            out. Without it all counts.
+        sigma: Standard deviations :math:`(c)` of the coefficients that the generators
+            were learned with: a channel that is hardly used counts as dead.
+        mask: Entries :math:`(n, n)` that were searched, for :obj:`chance`; all by
+            default.
+
+    Raises:
+        TypeError: If a basis is not a floating-point tensor.
+        ValueError: If shapes do not fit, entries are infinite or NaN, a basis is zero,
+            or the data show nothing of it.
+    """
+    learned, true = matrices(learned, "learned"), matrices(true, "true")
+    size = learned.size(1)
+    if true.size(1) != size:
+        raise ValueError(
+            f"'learned' are matrices of size {size}, 'true' of size {true.size(1)}"
+        )
+    if sigma is not None:
+        if sigma.shape != (len(learned),):
+            raise ValueError(
+                f"'sigma' must have shape ({len(learned)},), got {tuple(sigma.shape)}"
+            )
+        learned = matrices(sigma.detach().cpu().view(-1, 1, 1) * learned, "learned")
+    seen = _seen(data, size)
+    shown = []
+    for basis, name in ((learned, "learned"), (true, "true")):
+        if float((basis @ seen).norm()) <= 1e-9 * float(basis.norm()):
+            raise ValueError(f"'data' show nothing of '{name}'")
+        shown.append(basis @ seen)
+    spans = [orthonormal(basis, _DEAD).flatten(1) for basis in shown]
+    cosines = torch.linalg.svdvals(spans[0] @ spans[1].t()).clamp(max=1)
+    total = float(cosines.square().sum())
+    span = orthonormal(learned, _DEAD)
+    searched = torch.ones(size, size) if mask is None else mask
+    if searched.shape != (size, size):
+        raise ValueError(
+            f"'mask' must have shape ({size}, {size}), got {tuple(searched.shape)}"
+        )
+    units = torch.eye(size**2, dtype=torch.double)[searched.flatten() != 0]
+    units = units.view(-1, size, size) @ seen
+    found = brackets(span)
+    away = outside(found, span).flatten(1).square().sum(1)
+    return BasisScore(
+        dimension=len(spans[0]),
+        true_dimension=len(spans[1]),
+        coverage=total / len(spans[1]),
+        purity=total / len(spans[0]),
+        angles=tuple(math.degrees(math.acos(c)) for c in cosines.tolist()),
+        chance=len(spans[0]) / int(torch.linalg.matrix_rank(units.flatten(1))),
+        closure=float(away.sum() / max(len(away), 1)) ** 0.5,
+        killing=_killing(span),
+    )
+
+
+def _seen(data: Tensor | None, size: int) -> Tensor:
+    """The projector on the span of the data."""
+    if data is None:
+        return torch.eye(size, dtype=torch.double)
+    if not isinstance(data, Tensor) or data.dim() != 2 or data.size(1) != size:
+        shape = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+        raise ValueError(f"'data' must have shape (points, {size}), got {shape}")
+    data = data.detach().to("cpu", torch.double)
+    if not bool(data.isfinite().all()):
+        raise ValueError("'data' has infinite or NaN entries")
+    _, values, rows = torch.linalg.svd(data, full_matrices=False)
+    rows = rows[values > 1e-6 * values[0]]
+    return rows.t() @ rows
+
+
+def _killing(span: Tensor) -> tuple[int, int, int]:
+    """Signs of the eigenvalues of :math:`K_{ij} = c_{ikl} c_{jlk}`."""
+    products = span.unsqueeze(1) @ span
+    found = products - products.transpose(0, 1)
+    c = found.flatten(2) @ span.flatten(1).t()
+    values = torch.linalg.eigvalsh(torch.einsum("ikl,jlk->ij", c, c))
+    tolerance = max(1e-2 * float(values.abs().max()), 1e-3)
+    positive, negative = (
+        int((values > tolerance).sum()),
+        int((values < -tolerance).sum()),
+    )
+    return positive, negative, len(values) - positive - negative

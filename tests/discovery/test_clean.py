@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from lieconv_pyg.discovery import clean_basis, invariant_metric, score_basis
+from lieconv_pyg.groups import MatrixLieGroup
+
+from .conftest import mixed, unit
+
+
+def test_superfluous_channels(lorentz):
+    learned = mixed(lorentz, 7, noise=0.01)
+    metric = invariant_metric(learned)
+    for given in (metric, metric.metric, 3 * metric.metric.float()):
+        found = clean_basis(learned, given)
+        assert found.shape == (6, 4, 4) and found.dtype == torch.double
+        score = score_basis(found, lorentz)
+        assert score.closure < 1e-6 and score.coverage > 0.999
+        assert score.killing == (3, 3, 0)
+    exact = clean_basis(learned, torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])))
+    assert score_basis(exact, lorentz).angles[-1] < 1e-5
+    group = MatrixLieGroup(exact)
+    assert group.dim == 6  # it is closed
+
+
+def test_a_rotation_that_grows():
+    """Made skew, it closes after a turn."""
+    turn = unit(2, 0, 1) - unit(2, 1, 0) + 0.05 * torch.eye(2).double()
+    metric = invariant_metric(turn.unsqueeze(0))
+    (found,) = clean_basis(turn.unsqueeze(0), metric)
+    period = 2 * torch.pi / torch.linalg.eigvals(found).imag.abs().max()
+    after = torch.linalg.matrix_exp(period * found)
+    torch.testing.assert_close(after, torch.eye(2).double())
+    period = 2 * torch.pi / torch.linalg.eigvals(turn).imag.abs().max()
+    after = torch.linalg.matrix_exp(period * turn)
+    assert (after - torch.eye(2).double()).abs().max() > 0.1
+
+
+def test_brackets_are_added(so3):
+    found = clean_basis(so3[:2])
+    assert score_basis(found, so3).coverage == pytest.approx(1)
+    assert len(found) == 3
+    assert len(clean_basis(so3[:1])) == 1
+
+
+def test_an_orthonormal_basis_stays(so3):
+    found = clean_basis(5 * so3.float())
+    torch.testing.assert_close(
+        found.flatten(1) @ found.flatten(1).t(), torch.eye(3).double()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (dict(basis=torch.randn(3, 3, 3)), "fill all matrices of size 3"),
+        (dict(metric=torch.eye(2)), r"'metric' must have shape \(3, 3\), got \(2, 2\)"),
+        (dict(metric="J"), r"'metric' must have shape \(3, 3\), got str"),
+        (dict(metric=torch.ones(3, 3)), "'metric' is singular"),
+        (
+            dict(basis=torch.eye(3)[None], metric=torch.eye(3)),
+            "no generator of",
+        ),
+        (dict(tolerance=0.0), "'tolerance'"),
+    ],
+)
+def test_wrong_arguments(so3, change, match):
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=match):
+        clean_basis(**{"basis": so3} | change)
