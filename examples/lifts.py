@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=Path("lifts"))
+    parser.add_argument("--output", type=Path, default=Path("runs/lifts"))
     parser.add_argument("--digit", type=int, default=3, help="which, from 0 to 9")
     parser.add_argument(
         "--fill", type=float, default=0.1, help="share of the points within the radius"

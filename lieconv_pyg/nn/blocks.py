@@ -4,6 +4,7 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.nn import BatchNorm
 from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver
 
@@ -86,6 +87,7 @@ class BottleneckBlock(torch.nn.Module):
         edge_weight: Optional[Tensor] = None,
         keep: Optional[Tensor] = None,
         tiling: Optional[Tiling] = None,
+        constant: bool = False,
     ) -> Tensor:
         r"""Applies the block.
 
@@ -97,9 +99,10 @@ class BottleneckBlock(torch.nn.Module):
             edge_weight: Weight of each neighbour.
             keep: Indices :math:`(M_t)` of the kept points, where some are dropped.
             tiling: The tiling of the edges, if it is known already.
+            constant: Whether the features are the same at all points.
         """
-        h = self.lin1(self.act(self.norm1(to_rows(x))))
-        h = from_rows(self.act(self.norm2(h)), x)
+        h = self.lin1(self.act(_normalized(self.norm1, to_rows(x), constant)))
+        h = from_rows(self.act(_normalized(self.norm2, h, constant)), x)
         h = self.conv(h, lifted, edge_index, edge_attr, edge_weight, tiling)
         h = self.lin2(self.act(self.norm3(to_rows(h))))
         residual = to_rows(x if keep is None else select_points(x, keep))
@@ -111,3 +114,12 @@ class BottleneckBlock(torch.nn.Module):
             f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, "
             f"group={self.conv.group})"
         )
+
+
+def _normalized(norm: torch.nn.Module, x: Tensor, constant: bool) -> Tensor:
+    """Batch norm has no statistics of what is the same at all points: it would make it
+    0 in training, and in evaluation divide by next to nothing. It is scaled and
+    shifted alone."""
+    if constant and isinstance(norm, BatchNorm):
+        return torch.addcmul(norm.module.bias, x, norm.module.weight)
+    return norm(x)

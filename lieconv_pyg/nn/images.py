@@ -210,7 +210,8 @@ class ImageLieResNet(torch.nn.Module):
         r"""Applies the network.
 
         Args:
-            x: Features :math:`(N, F_{in})`.
+            x: Features :math:`(N, F_{in})`, or none for ones at all points. What is the
+                same everywhere has no statistics for batch norm: do not give ones.
             pos: Points :math:`(N, d)`.
             batch: Batch vector :math:`(N)`.
             batch_size: Number of examples, if it is known.
@@ -223,9 +224,8 @@ class ImageLieResNet(torch.nn.Module):
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
         size = int(batch[-1]) + 1 if batch_size is None else batch_size
-        if x is None:
-            x = pos.new_ones(len(pos), self.net.in_channels)
-        self._check(x, pos, batch, size)
+        given = pos.new_ones(len(pos), self.net.in_channels) if x is None else x
+        self._check(given, pos, batch, size)
         shared = shared_points(pos, batch)
         if self.grid.is_set and (shared is None or not self.grid.fits(shared)):
             if not (self.training and self._found_in_training):
@@ -236,7 +236,8 @@ class ImageLieResNet(torch.nn.Module):
                 )
             self.grid.clear()  # they were shared by some batches only
             shared = None
-        if shared is None or not (self.grid.is_set or (self.training and size > 1)):
+        useful = self.grid.is_set or (self.training and size > 1)
+        if x is None or shared is None or not useful:
             return self._on_points(x, pos, batch, size, generator)
         on_grid = x.view(size, len(shared), -1)
         if self.training and self.augment:
@@ -249,7 +250,7 @@ class ImageLieResNet(torch.nn.Module):
 
     def _on_points(
         self,
-        x: Tensor,
+        x: Optional[Tensor],
         pos: Tensor,
         batch: Tensor,
         size: int,

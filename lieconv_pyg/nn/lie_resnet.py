@@ -70,11 +70,9 @@ class LieResNet(torch.nn.Module):
             keeps, by farthest point sampling. (default: :obj:`1.0`)
         pool (str, optional): :obj:`"mean"` over lifted points, :obj:`"sum"` for
             extensive targets (the mean times the number of points),
-            :obj:`"attention"` for a mean with learned weights (a softmax over the
-            lifted points for each hidden channel, as in
-            :class:`~torch_geometric.nn.aggr.AttentionalAggregation`) where few points
-            decide, or :obj:`None` for an output for each point.
-            (default: :obj:`"mean"`)
+            :obj:`"attention"` for a mean with learned weights where few points decide
+            (:class:`~torch_geometric.nn.aggr.AttentionalAggregation` by channel), or
+            :obj:`None` for an output for each point. (default: :obj:`"mean"`)
         envelope (optional): Smooth end of the neighbourhood, see
             :class:`~lieconv_pyg.nn.GroupNeighborhood`. (default: :obj:`None`)
         radial_basis (torch.nn.Module, optional): As for
@@ -84,18 +82,15 @@ class LieResNet(torch.nn.Module):
         norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`; leave it out
             for dynamical systems. (default: :obj:`"batch_norm"`)
         seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
-        backend (str, optional): The neighbour search. (default: the first of
-            :func:`~lieconv_pyg.neighbors.available_backends`)
+        backend (str, optional): The neighbour search.
         out_vectors (bool, optional): If :obj:`True`, outputs are vectors of space that
             turn with the points: each lifted point gives vectors :math:`v` in its own
             frame, and :math:`L_u v` is pooled, with :math:`L_u` the linear part of the
-            action of its group element, the rotation for SE(3). Exact with
-            :obj:`lift="frames"`, in the mean over :obj:`"haar"` lifts. Mirror images
-            need not have the mirrored vector. (default: :obj:`False`)
+            action of its group element. Exact with :obj:`lift="frames"`, in the mean
+            over :obj:`"haar"` lifts, but for mirror images. (default: :obj:`False`)
         in_vectors (int, optional): Number :math:`V` of vectors, such as velocities,
-            that are features of each point too: each lifted point sees them in its
-            frame, as :math:`L_u^{-1} v`. With :obj:`lift="frames"` equivariance is
-            exact for points without symmetries. (default: :obj:`0`)
+            that each point has: lifted points see them in their frames, as
+            :math:`L_u^{-1} v`, exactly with :obj:`lift="frames"`. (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr` or :obj:`num_kernel_channels`.
 
@@ -298,7 +293,7 @@ class LieResNet(torch.nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Optional[Tensor],
         pos: Optional[Tensor] = None,
         batch: Optional[Tensor] = None,
         *,
@@ -311,7 +306,7 @@ class LieResNet(torch.nn.Module):
         r"""Applies the network.
 
         Args:
-            x: Features :math:`(N, F_{in})` of the points.
+            x: Features :math:`(N, F_{in})` of the points; none for ones at all.
             pos: Points :math:`(N, d)`; not needed where :obj:`lifted` is given.
             batch: Batch vector :math:`(N)`.
             lifted: The lifted points, if they are known already.
@@ -325,7 +320,11 @@ class LieResNet(torch.nn.Module):
             if pos is None:
                 raise ValueError("give the points as 'pos', or 'lifted'")
             lifted = self.lift(pos, batch, generator)
-        check_features(x, self.in_channels, self.lin_in.weight.dtype)
+        weight = self.lin_in.weight
+        constant = x is None and self.in_vectors == 0
+        if x is None:
+            x = weight.new_ones(int(lifted.point.max()) + 1, self.in_channels)
+        check_features(x, self.in_channels, weight.dtype)
         check_points(self.group, lifted)
         check_fit(x, lifted, batch_size)
         if graph is None:
@@ -340,9 +339,8 @@ class LieResNet(torch.nn.Module):
             seen = see_vectors(self.group, lifted, check_vectors(vectors, x, *size))
             h = h + self.lin_vectors(seen)
         last = lifted
-        for block, (source, neighbors, keep, tiling) in zip(
-            self.blocks, graph, strict=True
-        ):
+        steps = zip(self.blocks, graph, strict=True)
+        for block, (source, neighbors, keep, tiling) in steps:
             last = source if keep is None else source.select(keep)
             h = block(
                 h,
@@ -352,7 +350,9 @@ class LieResNet(torch.nn.Module):
                 neighbors.edge_weight,
                 keep,
                 tiling,
+                constant,
             )
+            constant = False
         h = self.act(self.norm(to_rows(h)))
         batch_size = x.size(0) if x.dim() == 3 else batch_size
         last, lifted = rows_of(last, x), rows_of(lifted, x)

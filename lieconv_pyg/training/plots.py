@@ -98,6 +98,7 @@ def learning_curve(
     with matplotlib.rc_context(_STYLE):
         figure = new_figure(5.4, 4.6, 150)
         axes = figure.add_subplot()
+        validated = False
         for (model, rows), colour in zip(
             histories.items(), cycle(COLOURS), strict=False
         ):
@@ -107,10 +108,14 @@ def learning_curve(
             one = "." if len(rows) == 1 else None
             axes.plot(epochs, training, color=colour, linewidth=1, ls=":", marker=one)
             axes.plot(epochs, validation, color=colour, linewidth=1.6, label=model)
+            if not any(map(math.isfinite, validation)):
+                continue
+            validated = True
             best = min(range(len(rows)), key=lambda i: _or_infinite(validation[i]))
             axes.plot(epochs[best], validation[best], "o", color=colour, markersize=5)
-        axes.plot([], [], color="0.4", linewidth=1.6, label="validation")
-        axes.plot([], [], "o", color="0.4", markersize=5, label="best epoch")
+        if validated:
+            axes.plot([], [], color="0.4", linewidth=1.6, label="validation")
+            axes.plot([], [], "o", color="0.4", markersize=5, label="best epoch")
         axes.plot([], [], color="0.4", linewidth=1, ls=":", label="training")
         drawn: list[float] = []
         for name, (error, *_) in (simple or {}).items():

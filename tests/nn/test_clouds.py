@@ -110,3 +110,16 @@ def test_meshes(meshes, group):
     losses = train(model, meshes, 15)
     assert losses[-1] < 0.9 * losses[0]
     assert not model.grid.is_set
+
+
+def test_evaluation_is_as_training(meshes):
+    """Without features the first block sees the same everywhere, of which batch norm
+    has no statistics."""
+    model = make(T(3))
+    losses = train(model, meshes, 40)
+    data = next(iter(DataLoader(meshes, batch_size=len(meshes))))
+    with torch.no_grad():
+        out = model.eval()(data.x, data.pos, data.batch)
+        single = [model(None, d.pos)[0] for d in data.to_data_list()]
+    torch.testing.assert_close(torch.stack(single), out, rtol=1e-4, atol=1e-4)
+    assert F.cross_entropy(out, data.y) < 2 * sum(losses[-5:]) / 5 + 0.2
