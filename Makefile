@@ -5,6 +5,7 @@
 .PHONY: help setup demo test coverage lint format docs clean
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
+PYTEST := $(RUN) pytest --numprocesses auto --dist loadfile
 export VENV
 # Threads that wait give way: with other work on the cores, small steps take many times
 # longer else.
@@ -20,10 +21,10 @@ demo: setup ## train on molecules, then test errors and plots
 	@$(VENV)/bin/python examples/demo.py $(ARGS)
 
 test: setup ## run the tests, on all cores
-	@$(RUN) pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 coverage: setup ## run the tests and report what they cover
-	@$(RUN) pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: setup ## check style and types
 	@$(RUN) ruff check .

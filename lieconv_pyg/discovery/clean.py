@@ -55,7 +55,7 @@ def clean_basis(
             )
         found = orthonormal(skew, tolerance)
     while len(found) > 1:
-        away = outside(brackets(found), found)
+        away = outside(brackets(found), found).flatten(0, 1)
         away = away[away.flatten(1).norm(dim=1) > tolerance]
         if len(away) == 0:
             break

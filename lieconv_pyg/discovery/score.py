@@ -108,7 +108,7 @@ def score_basis(
     units = torch.eye(size**2, dtype=torch.double)[searched.flatten() != 0]
     units = units.view(-1, size, size) @ seen
     found = brackets(span)
-    away = outside(found, span).flatten(1).square().sum(1)
+    away = float(outside(found, span).square().sum())
     return BasisScore(
         dimension=len(spans[0]),
         true_dimension=len(spans[1]),
@@ -116,8 +116,8 @@ def score_basis(
         purity=total / len(spans[0]),
         angles=tuple(math.degrees(math.acos(c)) for c in cosines.tolist()),
         chance=len(spans[0]) / int(torch.linalg.matrix_rank(units.flatten(1))),
-        closure=float(away.sum() / max(len(away), 1)) ** 0.5,
-        killing=_killing(span),
+        closure=(away / max(len(span) * (len(span) - 1), 1)) ** 0.5,
+        killing=_killing(found, span),
     )
 
 
@@ -136,15 +136,11 @@ def _seen(data: Tensor | None, size: int) -> Tensor:
     return rows.t() @ rows
 
 
-def _killing(span: Tensor) -> tuple[int, int, int]:
-    """Signs of the eigenvalues of :math:`K_{ij} = c_{ikl} c_{jlk}`."""
-    products = span.unsqueeze(1) @ span
-    found = products - products.transpose(0, 1)
+def _killing(found: Tensor, span: Tensor) -> tuple[int, int, int]:
+    """Signs of the eigenvalues of :math:`K_{ij} = c_{ikl} c_{jlk}`, from brackets."""
     c = found.flatten(2) @ span.flatten(1).t()
     values = torch.linalg.eigvalsh(torch.einsum("ikl,jlk->ij", c, c))
     tolerance = max(1e-2 * float(values.abs().max()), 1e-3)
-    positive, negative = (
-        int((values > tolerance).sum()),
-        int((values < -tolerance).sum()),
-    )
+    positive = int((values > tolerance).sum())
+    negative = int((values < -tolerance).sum())
     return positive, negative, len(values) - positive - negative

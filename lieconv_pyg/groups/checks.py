@@ -81,6 +81,29 @@ def share(value: float, name: str) -> float:
     return float(value)
 
 
+def matrix_stack(value: Tensor, name: str, shape: str) -> Tensor:
+    r"""Checks a stack of square matrices, and returns a copy in float64 on the CPU.
+
+    Args:
+        value (torch.Tensor): The matrices :obj:`(c, m, m)`.
+        name (str): What messages call it, with its quotes.
+        shape (str): How messages state the shape.
+
+    Raises:
+        TypeError: If it is not a floating-point tensor.
+        ValueError: If it has another shape, or infinite or NaN entries.
+    """
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point tensor")
+    found = tuple(value.shape)
+    if value.dim() != 3 or found[1] != found[2] or value.numel() == 0:
+        raise ValueError(f"{name} must have shape {shape}, got {found}")
+    stack = value.detach().to("cpu", torch.float64, copy=True)
+    if not bool(stack.isfinite().all()):
+        raise ValueError(f"{name} has infinite or NaN entries")
+    return stack
+
+
 def matrix_basis(generators: Tensor, name: str) -> Tensor:
     r"""Checks a stack of linearly independent square matrices, of shape
     :obj:`(dim, m, m)`, and returns a copy in float64 on the CPU.
@@ -90,14 +113,7 @@ def matrix_basis(generators: Tensor, name: str) -> Tensor:
         ValueError: If it has another shape, infinite or NaN entries, or linearly
             dependent matrices.
     """
-    if not isinstance(generators, Tensor) or not generators.is_floating_point():
-        raise TypeError(f"`{name}` must be a floating-point tensor")
-    shape = tuple(generators.shape)
-    if generators.dim() != 3 or shape[1] != shape[2] or generators.numel() == 0:
-        raise ValueError(f"`{name}` must have shape (dim, m, m), got {shape}")
-    basis = generators.detach().to("cpu", torch.float64, copy=True)
-    if not bool(basis.isfinite().all()):
-        raise ValueError(f"`{name}` has infinite or NaN entries")
+    basis = matrix_stack(generators, f"`{name}`", "(dim, m, m)")
     rank = int(torch.linalg.matrix_rank(basis.flatten(1)))
     if rank < len(basis):
         raise ValueError(

@@ -82,10 +82,10 @@ def _is_small(sizes: Tensor) -> Tensor:
 
 def _any(sizes: Tensor, generator: torch.Generator) -> Tensor:
     r"""A random point of each component."""
-    share = torch.rand(
+    drawn = torch.rand(
         len(sizes), dtype=torch.double, generator=generator, device=generator.device
     )
-    place = (share.to(sizes.device) * sizes).long()
+    place = (drawn.to(sizes.device) * sizes).long()
     return sizes.cumsum(0) - sizes + torch.minimum(place, sizes - 1)
 
 

@@ -16,7 +16,7 @@ CROWD = 32  # chosen points from which on most candidates are not near each othe
 REST = 1.6  # times smaller than the largest one: values that need no update yet
 WAKE = 1.1  # times larger than those is the largest one when they are updated
 DENSE_SOURCES = 4  # new points of a component with which all others are compared
-MANY = 8
+MANY = 8  # points that tie for the largest value: with more, rank decides at once
 REACH = 32  # tolerances to both sides within which a chain of ties is followed
 
 Pairs = tuple[Tensor, Tensor, Tensor]  # two points and their distance
@@ -148,7 +148,7 @@ class Rounds:
     def _round(self, top: Tensor, active: Tensor, missing: Tensor) -> None:
         r"""Chooses from the points with the largest values, and updates others."""
         points, component = self.points, self.points.component
-        awake = points.open & (active[component])
+        awake = points.open & active[component]
         awake &= points.value >= self.rest[component]
         candidate = self._candidates(awake, top, missing)
         floor = points.largest(points.open & ~candidate, self.number)

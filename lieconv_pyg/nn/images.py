@@ -135,11 +135,10 @@ class ImageLieResNet(torch.nn.Module):
             seed=seed,
             **kwargs,
         )
-        kept = ", ".join(f"{share:.4g}" for share in self.net.ratio)
+        kept = ", ".join(f"{part:.4g}" for part in self.net.ratio)
         self.grid = SharedGrid(
             group, f"{group}, num_lifts {num_lifts}, ratio {kept} of each block"
         )
-        self._found_in_training = False  # the grid, and nobody asked for it
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -158,7 +157,6 @@ class ImageLieResNet(torch.nn.Module):
         self._check_counts(batch, int(batch[-1]) + 1)
         shared = shared_points(pos, batch)
         self.grid.clear()
-        self._found_in_training = False
         if shared is None or int(batch[-1]) == 0:
             self.net.calibrate(pos, batch)
             return
@@ -224,11 +222,12 @@ class ImageLieResNet(torch.nn.Module):
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
         size = int(batch[-1]) + 1 if batch_size is None else batch_size
-        given = pos.new_ones(len(pos), self.net.in_channels) if x is None else x
-        self._check(given, pos, batch, size)
+        dtype = self.net.lin_in.weight.dtype
+        check_rows(x, pos, batch, size, self.net.in_channels, dtype)
+        self._check_counts(batch, size)
         shared = shared_points(pos, batch)
         if self.grid.is_set and (shared is None or not self.grid.fits(shared)):
-            if not (self.training and self._found_in_training):
+            if not (self.training and self.grid.is_provisional):
                 raise ValueError(
                     f"the network was trained on {len(self.grid.pos)} points that all "
                     "examples share, and these are others: make images in the same "
@@ -280,8 +279,7 @@ class ImageLieResNet(torch.nn.Module):
                 out.append(self.net(x, lifted=lifted, graph=found))
             return torch.stack(out).mean(0)
         if not self.grid.is_set:
-            self.grid.set(pos, *self._prepare(pos))
-            self._found_in_training = True
+            self.grid.set(pos, *self._prepare(pos), provisional=True)
         every = self.redraw if self._has_draws else None
         lifted, found = self.grid.drawn(every, self._prepare)
         found = self.net.draw(found, generator)
@@ -301,11 +299,6 @@ class ImageLieResNet(torch.nn.Module):
     ) -> Tensor:
         """Random angles :math:`(B)` of the plane."""
         return SO2().log(self._rotations(pos, number, generator)).squeeze(-1)
-
-    def _check(self, x: Tensor, pos: Tensor, batch: Tensor, size: int) -> None:
-        weight = self.net.lin_in.weight
-        check_rows(x, pos, batch, size, self.net.in_channels, weight.dtype)
-        self._check_counts(batch, size)
 
     def _check_counts(self, batch: Tensor, size: int) -> None:
         """Checks that examples have as many points as it takes."""

@@ -36,15 +36,18 @@ def check_features(x: Tensor, channels: int, dtype: torch.dtype) -> None:
 
 
 def check_rows(
-    x: Tensor,
+    x: Optional[Tensor],
     pos: Tensor,
     batch: Tensor,
     batch_size: int,
     channels: int,
     dtype: torch.dtype,
 ) -> None:
-    """Checks that features are those of points, and points those of so many
-    examples."""
+    """Checks that features, if there are any, are those of points, and points those of
+    so many examples."""
+    _check_batch_size(batch_size, int(batch[-1]) + 1)
+    if x is None:
+        return
     if isinstance(x, Tensor) and x.dim() == 2 and x.size(1) != channels:
         raise ValueError(
             f"'x' has {x.size(1)} channels, and the network was built for "
@@ -53,7 +56,6 @@ def check_rows(
     check_features(x, channels, dtype)
     if x.shape[:-1] != pos.shape[:-1]:
         raise ValueError(f"'x' has rows {tuple(x.shape[:-1])} for {len(pos)} points")
-    _check_batch_size(batch_size, int(batch[-1]) + 1)
 
 
 def check_fit(x: Tensor, lifted: Lifted, batch_size: Optional[int]) -> None:

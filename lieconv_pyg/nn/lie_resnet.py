@@ -26,7 +26,13 @@ from lieconv_pyg.nn.inputs import (
 )
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.norms import make_norm
-from lieconv_pyg.nn.readout import Attention, pool_lifted, see_vectors, turn_vectors
+from lieconv_pyg.nn.readout import (
+    Attention,
+    check_pool,
+    pool_lifted,
+    see_vectors,
+    turn_vectors,
+)
 from lieconv_pyg.nn.resolution import Resolution, make_resolution
 from lieconv_pyg.nn.static_graph import (
     from_rows,
@@ -82,15 +88,18 @@ class LieResNet(torch.nn.Module):
         norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`; leave it out
             for dynamical systems. (default: :obj:`"batch_norm"`)
         seed (int, optional): For :obj:`eval_num_neighbors`. (default: :obj:`0`)
-        backend (str, optional): The neighbour search.
+        backend (str, optional): The neighbour search. (default: the first of
+            :func:`~lieconv_pyg.neighbors.available_backends`)
         out_vectors (bool, optional): If :obj:`True`, outputs are vectors of space that
             turn with the points: each lifted point gives vectors :math:`v` in its own
             frame, and :math:`L_u v` is pooled, with :math:`L_u` the linear part of the
-            action of its group element. Exact with :obj:`lift="frames"`, in the mean
-            over :obj:`"haar"` lifts, but for mirror images. (default: :obj:`False`)
+            action of its group element, the rotation for SE(3). Exact with
+            :obj:`lift="frames"`, in the mean over :obj:`"haar"` lifts. Mirror images
+            need not have the mirrored vector. (default: :obj:`False`)
         in_vectors (int, optional): Number :math:`V` of vectors, such as velocities,
             that each point has: lifted points see them in their frames, as
-            :math:`L_u^{-1} v`, exactly with :obj:`lift="frames"`. (default: :obj:`0`)
+            :math:`L_u^{-1} v`. With :obj:`lift="frames"` equivariance is exact for
+            points without symmetries. (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
             such as :obj:`aggr` or :obj:`num_kernel_channels`.
 
@@ -144,7 +153,7 @@ class LieResNet(torch.nn.Module):
         self.num_layers = num_layers
         self.pool = pool
         self.ratio = [share(r, "ratio") for r in per_layer("ratio", ratio, num_layers)]
-        self._check_pool()
+        check_pool(self.pool, self.ratio)
         self.in_vectors = in_vectors
         self.lift = Lift(group, num_lifts, lift, out_vectors or in_vectors > 0)
         search: dict[str, Any] = dict(k=k, envelope=envelope, seed=seed)
@@ -170,14 +179,6 @@ class LieResNet(torch.nn.Module):
         size = group.space_dim if out_vectors else 1
         self.lin_out = Linear(widths[-1], out_channels * size)
         self.attention = Attention(widths[-1]) if pool == "attention" else None
-
-    def _check_pool(self) -> None:
-        if self.pool not in ("mean", "sum", "attention", None):
-            raise ValueError(
-                f"'pool' must be 'mean', 'sum', 'attention' or None (got {self.pool!r})"
-            )
-        if self.pool is None and min(self.ratio) < 1:
-            raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
 
     def _build_neighborhoods(self, fill: Any, radius: Any, **settings: Any) -> None:
         """One for all blocks in a row that keep all points and have the same fill and
@@ -350,9 +351,8 @@ class LieResNet(torch.nn.Module):
                 neighbors.edge_weight,
                 keep,
                 tiling,
-                constant,
+                constant and block is self.blocks[0],
             )
-            constant = False
         h = self.act(self.norm(to_rows(h)))
         batch_size = x.size(0) if x.dim() == 3 else batch_size
         last, lifted = rows_of(last, x), rows_of(lifted, x)

@@ -85,9 +85,9 @@ class PointNet(torch.nn.Module):
         r"""Applies the network, to :obj:`batch_size` examples if it is known."""
         batch = check_points_and_batch(pos, batch, self._plane)
         size = int(batch[-1]) + 1 if batch_size is None else batch_size
-        x = pos.new_ones(len(pos), self.in_channels) if x is None else x
         dtype = next(self.parameters()).dtype
         check_rows(x, pos, batch, size, self.in_channels, dtype)
+        x = pos.new_ones(len(pos), self.in_channels) if x is None else x
         empty = torch.bincount(batch, minlength=size) == 0
         if empty.any():
             raise ValueError(f"example {int(empty.long().argmax())} has no points")

@@ -1,5 +1,6 @@
 """Between features of lifted points and what points or examples have."""
 
+from collections.abc import Sequence
 from typing import Optional
 
 import torch
@@ -34,6 +35,16 @@ class Attention(torch.nn.Module):
         weight = softmax(self.gate_nn(h), batch, num_nodes=batch_size)
         count = torch.bincount(batch, minlength=batch_size)
         return weight * h * count[batch].unsqueeze(1)
+
+
+def check_pool(pool: Optional[str], ratio: Sequence[float]) -> None:
+    """Checks how outputs of points are pooled, of which blocks keep such shares."""
+    if pool not in ("mean", "sum", "attention", None):
+        raise ValueError(
+            f"'pool' must be 'mean', 'sum', 'attention' or None (got {pool!r})"
+        )
+    if pool is None and min(ratio) < 1:
+        raise ValueError("'pool=None' needs all points: leave 'ratio' at 1")
 
 
 def turn_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:

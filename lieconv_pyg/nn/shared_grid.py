@@ -31,6 +31,7 @@ class SharedGrid(torch.nn.Module):
         self._tensors: dict[str, Tensor] = {}
         self._found: dict[int, Found] = {}
         self._steps = 0
+        self.is_provisional = False
         self.register_buffer("_place", torch.empty(0), persistent=False)
 
     @property
@@ -51,9 +52,15 @@ class SharedGrid(torch.nn.Module):
         return bool(difference <= 1e-5 * self.pos.abs().max())
 
     def set(
-        self, pos: Tensor, lifted: Lifted, resolutions: Sequence[Resolution]
+        self,
+        pos: Tensor,
+        lifted: Lifted,
+        resolutions: Sequence[Resolution],
+        provisional: bool = False,
     ) -> None:
-        """Keeps a grid, and what was computed for it."""
+        """Keeps a grid, and what was computed for it: provisionally, if it was found in
+        a batch and nobody asked for it."""
+        self.is_provisional = provisional
         found = {f"lifted.{name}": value for name, value in lifted._asdict().items()}
         which, last = [], -1
         for number, now in enumerate(resolutions):
@@ -73,6 +80,7 @@ class SharedGrid(torch.nn.Module):
     def clear(self) -> None:
         """Forgets the grid."""
         self._tensors, self._found, self._steps = {}, {}, 0
+        self.is_provisional = False
 
     def found(self, sample: int, compute: Callable[[Tensor, int], Found]) -> Found:
         """Lifted points, and what each block works on: what is kept, for sample 0, or
@@ -149,6 +157,7 @@ class SharedGrid(torch.nn.Module):
                 f"the saved grid is of {settings}, and the network has {self.settings}"
             )
         self._steps = int(state.pop("steps", 0))
+        self.is_provisional = False
         self._tensors = {
             name: value.to(place if value.is_floating_point() else place.device)
             for name, value in state.items()

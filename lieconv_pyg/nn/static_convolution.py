@@ -4,7 +4,8 @@ r"""Aggregation and linear map in one, for examples that share their points:
     h_{ibo} = \sum_{m, c} W_{omc} \sum_{e = (j, i)} s_{em} f_{jbc} + \beta_o
 
 On the CPU the sums over neighbours, which are many times as large as the features, stay
-in the cache: they are formed piece by piece, and anew for the gradient.
+in the cache: they are formed piece by piece, and kept for the gradient unless they are
+too many.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ class _Convolution(torch.autograd.Function):
         tiling: Tiling,
     ) -> Tensor:
         channels, rows = kernel.size(1), x.flatten(1)
-        kernel_last = _kernel_last(weight, channels)
+        kernel_last = _swapped(weight, channels)
         out = x.new_empty(size + 1, x.size(1), len(weight))
         number, keep = _number(x, tiling), None
         if any(ctx.needs_input_grad) and number * weight.size(1) <= _KEPT:
@@ -110,7 +111,7 @@ class _Convolution(torch.autograd.Function):
             return *_differentiable_gradients(ctx, inputs, grad), *(None,) * 3
         x, kernel, weight, bias, _ = inputs
         channels, rows = kernel.size(1), x.flatten(1)
-        kernel_last = _kernel_last(weight, channels)
+        kernel_last = _swapped(weight, channels)
         to_x = torch.zeros_like(rows)
         to_kernel = kernel.new_empty(len(kernel) + 1, channels)
         number = _number(x, ctx.tiling)
@@ -131,8 +132,7 @@ class _Convolution(torch.autograd.Function):
             to_values = torch.bmm(edges, to_sums.transpose(1, 2)).flatten(0, 1)
             to_x.index_add_(0, tile.sources.view(-1), to_values)
         # The sums of targets that tiles are filled up with are zero.
-        to_weight = product(all_grad.t(), all_sums.t())
-        to_weight = _kernel_first(to_weight, channels)
+        to_weight = _swapped(product(all_grad.t(), all_sums.t()), x.size(2))
         to_bias = None if bias is None else grad.view(-1, len(weight)).sum(0)
         return to_x.view_as(x), to_kernel[:-1], to_weight, to_bias, None, None, None
 
@@ -165,14 +165,10 @@ def _sums(
     return sums if out is None else out.copy_(sums)
 
 
-def _kernel_last(weight: Tensor, channels: int) -> Tensor:
-    """The weights for sums with the kernel channels last."""
-    return weight.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1)
-
-
-def _kernel_first(weight: Tensor, channels: int) -> Tensor:
-    """The way back."""
-    return weight.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
+def _swapped(weight: Tensor, first: int) -> Tensor:
+    """Weights with two kinds of columns, so many of the first, in the other order:
+    sums have the kernel channels last."""
+    return weight.unflatten(1, (first, -1)).transpose(1, 2).flatten(1)
 
 
 def _differentiable_gradients(

@@ -280,6 +280,10 @@ def test_a_grid_that_only_one_batch_had():
     assert model.grid.is_set
     out = give(model, ragged())
     assert out.isfinite().all() and not model.grid.is_set
+    model(same.x, same.pos[:20].repeat(2, 1), same.batch)
+    model.load_state_dict(model.state_dict())  # a grid that was loaded is meant
+    with pytest.raises(ValueError, match="these are others"):
+        give(model, ragged())
 
 
 def test_a_saved_grid_of_other_settings():
