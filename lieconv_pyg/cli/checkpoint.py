@@ -154,7 +154,9 @@ def check_same(
         elsewhere.append(f"the {what} of {names[0]} are not those of {names[1]}")
     if command == "fit":
         found += elsewhere + differences(there.get("ema"), config.get("ema"), "ema")
-        epochs, last = checkpoint["epoch"] + 1, config["trainer"]["max_epochs"]
+        last = config["trainer"]["max_epochs"]
+        lost = checkpoint.get("restarts", {}).get("began", 0)  # of discovery
+        epochs = checkpoint["epoch"] + 1 - lost
         if last not in (None, -1) and epochs > last:
             found.append(f"it has had {epochs} epochs, trainer.max_epochs is {last}")
     if found:

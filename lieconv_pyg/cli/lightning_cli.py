@@ -28,6 +28,7 @@ from lieconv_pyg.cli.save_config import SaveConfig
 from lieconv_pyg.datasets import Target
 from lieconv_pyg.training import (
     EMA,
+    Discovery,
     DivergenceError,
     DynamicsTest,
     ImageTest,
@@ -54,7 +55,7 @@ class Run:
         files (list of Path): Results and figures.
         epoch_seconds (float): Median time of an epoch with its validation.
         predictions (Predictions, optional): The test predictions, of molecules.
-        test (DynamicsTest or ImageTest, optional): Those of dynamics or images.
+        test (optional): Those of dynamics or images, or the symmetry that was found.
     """
 
     folder: Path
@@ -63,7 +64,7 @@ class Run:
     files: list[Path]
     epoch_seconds: float
     predictions: Predictions | None = None
-    test: DynamicsTest | ImageTest | None = None
+    test: DynamicsTest | ImageTest | Discovery | None = None
 
     @property
     def target(self) -> Target | None:
@@ -122,7 +123,7 @@ class LieConvCLI(LightningCLI, ABC):
                 **strict,
                 "prog": "lieconv",
                 "description": "Trains and tests networks on molecules, or with --task "
-                "on dynamics or images.",
+                "on dynamics, images or for the discovery of symmetries.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
@@ -150,8 +151,8 @@ class LieConvCLI(LightningCLI, ABC):
             "--task",
             type=Literal[self.task],
             default=self.task,
-            help="What is trained: molecules, dynamics or images. It chooses among "
-            "model, data and networks.",
+            help="What is trained: molecules, dynamics, images, or a symmetry that is "
+            "looked for: discovery. It chooses among model, data and networks.",
         )
         parser.add_argument(
             "--output",
@@ -180,8 +181,7 @@ class LieConvCLI(LightningCLI, ABC):
         )
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing here, where Lightning has a checkpoint's settings replace those that
-        were given: ours are compared with them, see :meth:`_check`."""
+        """Nothing: Lightning would take a checkpoint's settings; ours are compared."""
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, and looks at the data."""

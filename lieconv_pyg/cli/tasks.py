@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lieconv_pyg.cli.checkpoint import with_checkpoint
+from lieconv_pyg.cli.discovery import DiscoveryCLI
 from lieconv_pyg.cli.dynamics import DynamicsCLI
 from lieconv_pyg.cli.errors import usage_errors
 from lieconv_pyg.cli.images import ImageCLI
@@ -18,7 +19,7 @@ from lieconv_pyg.cli.molecules import MoleculeCLI
 from lieconv_pyg.datasets import find_name
 
 TASKS: dict[str, type[LieConvCLI]] = {
-    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI)
+    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI, DiscoveryCLI)
 }
 
 

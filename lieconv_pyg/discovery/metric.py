@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
 
 from lieconv_pyg.discovery.spans import matrices
+from lieconv_pyg.groups.orbits import invariant_forms
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,7 @@ def invariant_metric(basis: Tensor, tolerance: float = 0.1) -> InvariantMetric:
     if bool((norms == 0).any()):
         raise ValueError(f"'basis' has a zero generator, number {int(norms.argmin())}")
     basis = basis / norms.view(-1, 1, 1)
-    size = basis.size(1)
-    units = []
-    for i, j in combinations_with_replacement(range(size), 2):
-        unit = basis.new_zeros(size, size)
-        unit[i, j] = unit[j, i] = 1.0 if i == j else 0.5**0.5
-        units.append(unit)
-    symmetric = torch.stack(units)
-    products = symmetric.unsqueeze(1) @ basis
-    _, values, rows = torch.linalg.svd((products + products.mT).flatten(1).t())
-    values = torch.cat([values, values.new_zeros(len(rows) - len(values))])
-    found = torch.einsum("ks,sij->kij", rows.flip(0), symmetric)
-    values = values.flip(0)
+    values, found = invariant_forms(basis)
     positive = torch.linalg.eigvalsh(found)
     # More positive eigenvalues than negative ones; of as many, a positive first entry.
     balance = (positive > 1e-9).sum(1) - (positive < -1e-9).sum(1) + 0.0

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lieconv_pyg.discovery.spans import brackets, matrices, orthonormal, outside
+from lieconv_pyg.discovery.spans import (
+    brackets,
+    matrices,
+    orthonormal,
+    outside,
+    seen_span,
+)
 
 _DEAD = 5e-2  # share of the largest singular value, below which a channel is none
 
@@ -90,7 +96,7 @@ def score_basis(
                 f"'sigma' must have shape ({len(learned)},), got {tuple(sigma.shape)}"
             )
         learned = matrices(sigma.detach().cpu().view(-1, 1, 1) * learned, "learned")
-    seen = _seen(data, size)
+    seen = seen_span(data, size)
     shown = []
     for basis, name in ((learned, "learned"), (true, "true")):
         if float((basis @ seen).norm()) <= 1e-9 * float(basis.norm()):
@@ -121,19 +127,44 @@ def score_basis(
     )
 
 
-def _seen(data: Tensor | None, size: int) -> Tensor:
-    """The projector on the span of the data."""
-    if data is None:
-        return torch.eye(size, dtype=torch.double)
-    if not isinstance(data, Tensor) or data.dim() != 2 or data.size(1) != size:
-        shape = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
-        raise ValueError(f"'data' must have shape (points, {size}), got {shape}")
-    data = data.detach().to("cpu", torch.double)
-    if not bool(data.isfinite().all()):
-        raise ValueError("'data' has infinite or NaN entries")
-    _, values, rows = torch.linalg.svd(data, full_matrices=False)
-    rows = rows[values > 1e-6 * values[0]]
-    return rows.t() @ rows
+def score_cyclic(learned: Tensor, true: Tensor, order: int) -> tuple[int, float]:
+    r"""How near the powers of a learned element :math:`\exp(L)` are to those of a
+    discrete symmetry, the turns :math:`\exp(2 \pi m / N \, L_0)`.
+
+    Args:
+        learned: The generator :math:`(n, n)` or :math:`(1, n, n)`, with integer
+            coefficients.
+        true: The generator :math:`L_0` of turns, alike, with the period :math:`2 \pi`.
+        order: The number :math:`N` of turns.
+
+    Returns:
+        The :math:`m`, of those that generate all turns, with the smallest error, and
+        that error: the largest, over :math:`k = 1, \ldots, N - 1`, of
+        :math:`\| \exp(k L) - \exp(2 \pi k m / N \, L_0) \| / \sqrt n`.
+
+    Raises:
+        TypeError: If a generator is not a floating-point tensor.
+        ValueError: If shapes do not fit, or the order is less than 2.
+    """
+    L, turn = (
+        matrices(x.view(1, *x.shape[-2:]), name)
+        for x, name in ((learned, "learned"), (true, "true"))
+    )
+    if L.shape != turn.shape:
+        raise ValueError(
+            f"'learned' and 'true' must be single generators of one size, got "
+            f"{tuple(learned.shape)} and {tuple(true.shape)}"
+        )
+    if order < 2:
+        raise ValueError(f"'order' must be at least 2, got {order}")
+    k = torch.arange(1, order, dtype=torch.double).view(-1, 1, 1)
+    powers = torch.linalg.matrix_exp(k * L)
+    found = {}
+    for m in (m for m in range(1, order) if math.gcd(m, order) == 1):
+        off = powers - torch.linalg.matrix_exp(2 * math.pi * m / order * k * turn)
+        found[m] = float(off.flatten(1).norm(dim=1).max()) / L.size(1) ** 0.5
+    best = min(found, key=lambda m: found[m])
+    return best, found[best]
 
 
 def _killing(found: Tensor, span: Tensor) -> tuple[int, int, int]:

@@ -39,3 +39,23 @@ def outside(found: Tensor, basis: Tensor) -> Tensor:
     """What of matrices :math:`(*, n, n)` is not in the span of an orthonormal basis."""
     flat, span = found.flatten(-2), basis.flatten(1)
     return (flat - flat @ span.t() @ span).view_as(found)
+
+
+def seen_span(data: Tensor | None, size: int) -> Tensor:
+    """The projector :math:`(n, n)` on the span of points :math:`(N, n)`, in float64;
+    without any, on everything.
+
+    Raises:
+        ValueError: If the points have another shape, or infinite or NaN entries.
+    """
+    if data is None:
+        return torch.eye(size, dtype=torch.double)
+    if not isinstance(data, Tensor) or data.dim() != 2 or data.size(1) != size:
+        shape = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+        raise ValueError(f"'data' must have shape (points, {size}), got {shape}")
+    data = data.detach().to("cpu", torch.double)
+    if not bool(data.isfinite().all()):
+        raise ValueError("'data' has infinite or NaN entries")
+    _, values, rows = torch.linalg.svd(data, full_matrices=False)
+    rows = rows[values > 1e-6 * values[0]]
+    return rows.t() @ rows

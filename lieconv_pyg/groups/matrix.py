@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import matrix_basis
 from lieconv_pyg.groups.matrix_functions import matrix_log
 from lieconv_pyg.groups.ops import branch_tolerance, matmul
+
+if TYPE_CHECKING:
+    from lieconv_pyg.groups.linear import LinearLieGroup
 
 Section = Callable[[Tensor], tuple[Tensor, Tensor]]
 Origin = Callable[[Tensor], Tensor]
@@ -81,6 +84,28 @@ class MatrixLieGroup(LieGroup):
         super().__init__(alpha)
         self._structure = self._structure_constants()
         self.commutative = not bool(self._structure.any())
+
+    @classmethod
+    def from_basis(
+        cls,
+        basis: Tensor | Sequence[Any],
+        metric: Tensor | None = None,
+        stabilizer_scale: float | None = None,
+        alpha: float = 0.2,
+    ) -> LinearLieGroup:
+        r"""The group with given generators of linear maps, to which points can be
+        lifted: orbits, section and stabilizers are found from the generators. Arguments
+        and errors are those of :class:`~lieconv_pyg.groups.LinearLieGroup`.
+
+        Example:
+            >>> turn = [[[0.0, -1.0], [1.0, 0.0]]]
+            >>> u, q = MatrixLieGroup.from_basis(turn).section(torch.tensor([0.0, 2.0]))
+            >>> q
+            tensor([2.])
+        """
+        from lieconv_pyg.groups.linear import LinearLieGroup
+
+        return LinearLieGroup(basis, metric, stabilizer_scale, alpha)
 
     def _structure_constants(self) -> Tensor:
         # c[i, j, k] with [A_i, A_j] = sum_k c[i, j, k] A_k.

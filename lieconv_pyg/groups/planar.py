@@ -36,6 +36,31 @@ def random_angle(
     return torch.pi * (2 * rand(shape, generator, dtype, device) - 1)
 
 
+def relative_radius(r_i: Tensor, r_j: Tensor, eta: float = 1e-3) -> Tensor:
+    r"""The difference :math:`|r_i - r_j| / (r_i + r_j + \eta)` of radii."""
+    return (r_i - r_j).abs() / (r_i + r_j + eta)
+
+
+def relative_radius_bound(
+    r: Tensor, radius: float | Tensor | None, alpha: float, eta: float = 1e-3
+) -> Tensor | None:
+    r"""A map of radii :obj:`(*, 1)` whose differences are at most :math:`1 - \alpha`
+    times :func:`relative_radius`, as far as that is at most :obj:`radius`; none where
+    that is all of them.
+    """
+    # The relative radius is tanh(|z_i - z_j| / 2) with z = log(r + eta / 2). It is
+    # concave, so up to the given distance it is above its chord.
+    if radius is None or alpha == 1:
+        return None
+    bound = torch.as_tensor(radius, dtype=r.dtype, device=r.device)
+    ratio = bound / (1 - alpha)
+    inside = (ratio > 0) & (ratio < 1)
+    safe = torch.where(inside, ratio, torch.full_like(ratio, 0.5))
+    chord = (1 - alpha) * safe / (2 * safe.atanh())
+    chord = torch.where(inside, chord, torch.zeros_like(chord))
+    return chord * (r + eta / 2).log()
+
+
 class SO2(LieGroup):
     r"""The rotations of the plane about the origin.
 
@@ -57,6 +82,7 @@ class SO2(LieGroup):
     matrix_dim = 2
     space_dim = 2
     commutative = True
+    settles_center = True
     eta = 1e-3
 
     def exp(self, a: Tensor) -> Tensor:
@@ -95,7 +121,7 @@ class SO2(LieGroup):
 
     def distance(self, pairs: Tensor) -> Tensor:
         angle, r_i, r_j = (part.squeeze(-1) for part in self.split_pairs(pairs))
-        relative = (r_i - r_j).abs() / (r_i + r_j + self.eta)
+        relative = relative_radius(r_i, r_j, self.eta)
         return self.alpha * angle.abs() + (1 - self.alpha) * relative
 
     def embed(
@@ -104,19 +130,9 @@ class SO2(LieGroup):
         q: Tensor,
         radius: float | Tensor | None = None,
     ) -> Tensor:
-        # The relative radius is tanh(|z_i - z_j| / 2) with z = log(r + eta / 2). It is
-        # concave, so up to the given distance it is above its chord.
         rotation = self.alpha * self._element(u)[..., 0]
-        if radius is None or self.alpha == 1:
-            return rotation
-        bound = torch.as_tensor(radius, dtype=q.dtype, device=q.device)
-        ratio = bound / (1 - self.alpha)
-        inside = (ratio > 0) & (ratio < 1)
-        safe = torch.where(inside, ratio, torch.full_like(ratio, 0.5))
-        chord = (1 - self.alpha) * safe / (2 * safe.atanh())
-        chord = torch.where(inside, chord, torch.zeros_like(chord))
-        z = (q + self.eta / 2).log()
-        return torch.cat([rotation, chord * z], dim=-1)
+        bound = relative_radius_bound(q, radius, self.alpha, self.eta)
+        return rotation if bound is None else torch.cat([rotation, bound], dim=-1)
 
 
 class RxSO2(LieGroup):

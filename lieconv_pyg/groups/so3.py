@@ -39,6 +39,7 @@ class SO3(LieGroup):
     matrix_dim = 3
     space_dim = 3
     stabilizer_dim = 1
+    settles_center = True
 
     def exp(self, a: Tensor) -> Tensor:
         return rotation_exp(self._algebra(a))

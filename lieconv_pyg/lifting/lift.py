@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups import SO2, SO3
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.lifting.lifted import Lifted
@@ -87,11 +86,11 @@ def settle_center(group: LieGroup, pos: Tensor, batch: Tensor) -> Tensor:
     there, where the lift is fixed: else rounding would choose their direction.
 
     Args:
-        group (LieGroup): The group. All but SO(2) and SO(3) leave the points alone.
+        group (LieGroup): The group. All but rotations leave the points alone.
         pos (torch.Tensor): The points :math:`(N, d)`.
         batch (torch.Tensor): The example of each point :math:`(N,)`.
     """
-    if not isinstance(group, (SO2, SO3)):
+    if not group.settles_center:
         return pos
     radius = pos.detach().norm(dim=1)
     largest = radius.new_zeros(int(batch[-1]) + 1)

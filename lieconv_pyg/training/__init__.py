@@ -1,5 +1,10 @@
-r"""Training of molecules, of dynamics and of images on Lightning."""
+r"""Training of molecules, of dynamics, of images, and of what looks for symmetries, on
+Lightning."""
 
+from lieconv_pyg.training.discover import discover
+from lieconv_pyg.training.discovery_data import DiscoveryDataModule
+from lieconv_pyg.training.discovery_module import DiscoveryModule
+from lieconv_pyg.training.discovery_report import Discovery, DiscoveryReport
 from lieconv_pyg.training.divergence import DivergenceError
 from lieconv_pyg.training.dynamics_data import DynamicsDataModule
 from lieconv_pyg.training.dynamics_module import DynamicsModule
@@ -32,6 +37,10 @@ from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
 
 __all__ = [
     "EMA",
+    "Discovery",
+    "DiscoveryDataModule",
+    "DiscoveryModule",
+    "DiscoveryReport",
     "DivergenceError",
     "DynamicsDataModule",
     "DynamicsModule",
@@ -49,6 +58,7 @@ __all__ = [
     "Rollouts",
     "RunProgress",
     "RunReport",
+    "discover",
     "dynamics_table",
     "dynamics_text",
     "error_table",

@@ -1,0 +1,69 @@
+"""Figures of bases and metrics, as PNG files. They need no display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lieconv_pyg.discovery.metric import InvariantMetric
+from lieconv_pyg.discovery.spans import matrices
+from lieconv_pyg.figures import new_figure
+
+
+def plot_basis(bases: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    r"""Shows generators as pictures of their entries, blue where they are positive and
+    red where they are negative, a row a basis, each over its largest entry.
+
+    Args:
+        bases: Generators :math:`(c, n, n)` by name.
+        path: The PNG file to write.
+
+    Raises:
+        ValueError: If there is no basis, or one has another shape, infinite or NaN
+            entries, or is zero.
+    """
+    if not bases:
+        raise ValueError("'bases' is empty: give at least one basis")
+    found = {name: matrices(basis, name) for name, basis in bases.items()}
+    width = max(map(len, found.values()))
+    figure = new_figure(1.0 + 2.0 * width, 0.4 + 2.2 * len(found), 150)
+    grid = figure.subplots(len(found), width, squeeze=False)
+    for row, (name, basis) in zip(grid, found.items(), strict=True):
+        for axes in row:
+            axes.set_axis_off()
+        most = float(basis.abs().max())
+        for k, L in enumerate(basis):
+            _matrix(row[k], L / most, f"{name}, $L_{{{k + 1}}}$")
+    figure.savefig(path)
+
+
+def plot_metric(metric: InvariantMetric, path: str | os.PathLike[str]) -> None:
+    r"""Shows an invariant metric as a picture of its entries.
+
+    Args:
+        metric: What :func:`~lieconv_pyg.discovery.invariant_metric` returns.
+        path: The PNG file to write.
+    """
+    figure = new_figure(3.2, 3.2, 150)
+    J = metric.metric
+    title = f"invariant metric\nresidual {metric.residual:.2g}, gap {metric.gap:.2g}"
+    _matrix(figure.subplots(), J / J.abs().max(), title)
+    figure.savefig(path)
+
+
+def _matrix(axes: Any, values: Tensor, title: str) -> None:
+    """A matrix of entries between -1 and 1; a small one with its numbers."""
+    axes.set_axis_on()
+    axes.imshow(values.numpy(), cmap="RdBu", vmin=-1, vmax=1)
+    axes.set_title(title, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if len(values) <= 4:
+        for i, row in enumerate(values.tolist()):
+            for j, value in enumerate(row):
+                colour = "white" if abs(value) > 0.6 else "black"
+                style = dict(ha="center", va="center", fontsize=7, color=colour)
+                axes.text(j, i, f"{value:.2f}", **style)

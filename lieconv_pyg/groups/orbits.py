@@ -1,0 +1,230 @@
+"""The orbits of a group of matrices, found from its generators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import torch
+from torch import Tensor
+
+_ZERO = 1e-7  # share of the largest singular value, below which one is 0
+
+
+def invariant_forms(basis: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Symmetric matrices :math:`J` of norm 1 in the order of how well generators keep
+    them.
+
+    Args:
+        basis (torch.Tensor): Generators :obj:`(d, n, n)`.
+
+    Returns:
+        tuple: The norms of :math:`L_i^T J + J L_i`, of all generators together,
+        :obj:`(n (n + 1) / 2,)`, the smallest first, and the orthonormal :math:`J`.
+    """
+    size = basis.size(1)
+    units = []
+    for i, j in combinations_with_replacement(range(size), 2):
+        unit = basis.new_zeros(size, size)
+        unit[i, j] = unit[j, i] = 1.0 if i == j else 0.5**0.5
+        units.append(unit)
+    symmetric = torch.stack(units)
+    products = symmetric.unsqueeze(1) @ basis
+    _, values, rows = torch.linalg.svd((products + products.mT).flatten(1).t())
+    values = torch.cat([values, values.new_zeros(len(rows) - len(values))])
+    return values.flip(0), torch.einsum("ks,sij->kij", rows.flip(0), symmetric)
+
+
+def null_space(rows: Tensor, scale: float | None = None) -> Tensor:
+    """Orthonormal vectors :obj:`(k, n)` that the rows :obj:`(m, n)` take to 0."""
+    _, values, right = torch.linalg.svd(rows)
+    largest = float(values[0]) if scale is None else scale
+    return right[int((values > _ZERO * max(largest, 1e-30)).sum()) :]
+
+
+def _span(columns: Tensor) -> Tensor:
+    """An orthonormal basis (n, r) of the span of columns: axes where they span it."""
+    left, values, _ = torch.linalg.svd(columns, full_matrices=False)
+    left = left[:, values > _ZERO * values[0]]
+    share = (left @ left.t()).diagonal()
+    if bool(((share - share.round()).abs() < 1e-9).all()):
+        return torch.eye(len(share), dtype=columns.dtype)[:, share > 0.5]
+    return left
+
+
+def _lead(basis: Tensor) -> Tensor:
+    """Which coordinates the first one is mixed with by generators (d, m, m)."""
+    linked = basis.abs().amax(0) > 1e-9 * basis.abs().max()
+    linked = linked | linked.t() | torch.eye(len(linked), dtype=torch.bool)
+    found = linked[0]
+    for _ in range(len(linked)):
+        found = linked[found].any(0)
+    return found
+
+
+def _rank(basis: Tensor, point: Tensor) -> int:
+    """The dimension of the orbit of a point."""
+    values = torch.linalg.svdvals(basis @ point)
+    largest = torch.linalg.matrix_norm(basis).max() * point.norm()
+    return int((values > _ZERO * largest).sum())
+
+
+@dataclass(frozen=True)
+class Orbits:
+    r"""How points :math:`x` are told by an element that takes a reference point of
+    their orbit to them, and labels that are the same everywhere in an orbit.
+
+    Coordinates :math:`c = B^{-1} x` are the leading ones, in which orbits are
+    everything (an open set) or the level sets of a form, and the rest.
+
+    Args:
+        to (Tensor): The matrix :math:`B^{-1}`, :obj:`(n, n)`.
+        back (Tensor): The matrix :math:`B`.
+        num_lead (int): The number of leading coordinates.
+        reference (Tensor): The reference point in them.
+        form (Tensor, optional): The form :math:`J` in them, 1 at the reference, if
+            orbits are its level sets.
+        root (Tensor, optional): :math:`R` with :math:`J = R^\top R`, if the form is
+            definite.
+        stabilizer (Tensor): Algebra vectors :obj:`(s, d)` that keep the reference.
+        moving (Tensor): Algebra vectors :obj:`(r, d)` normal to these.
+        tangents (Tensor): What algebra vectors do to the reference,
+            :obj:`(num_lead, d)`.
+    """
+
+    to: Tensor
+    back: Tensor
+    num_lead: int
+    reference: Tensor
+    form: Tensor | None
+    root: Tensor | None
+    stabilizer: Tensor
+    moving: Tensor
+    tangents: Tensor
+
+    @property
+    def label_dim(self) -> int:
+        """Number of orbit labels."""
+        return len(self.to) - self.num_lead + (self.form is not None)
+
+
+def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
+    r"""Finds the orbits of most points.
+
+    Args:
+        basis (torch.Tensor): Generators :obj:`(d, n, n)`, in float64.
+        metric (torch.Tensor, optional): The invariant form :obj:`(n, n)`. By default it
+            is looked for.
+
+    Raises:
+        ValueError: If orbits are neither open sets nor level sets of an invariant form
+            in some of the coordinates, which tell the lift.
+    """
+    n = basis.size(1)
+    # R^n = W + F: what generators move, and the vectors that they keep.
+    fixed = _span(f.t()) if len(f := null_space(basis.flatten(0, 1))) else f.t()
+    moved = _span(basis.transpose(0, 1).flatten(1))
+    back = torch.cat([moved, fixed], dim=1)
+    if back.size(1) != n or float(torch.linalg.cond(back)) > 1e6:
+        raise _no_section("it moves vectors along vectors that it keeps")
+    inner = torch.linalg.solve(back, basis @ back)[:, : moved.size(1), : moved.size(1)]
+    random = torch.Generator().manual_seed(0)
+    anywhere = torch.randn(len(inner[0]), generator=random, dtype=basis.dtype)
+    lead = torch.ones(len(anywhere), dtype=torch.bool)
+    if _rank(inner, anywhere) < len(anywhere) - 1:
+        lead = _lead(inner)
+    order = torch.cat([lead.nonzero(), (~lead).nonzero()]).flatten()
+    back = torch.cat([back[:, order], fixed], dim=1)
+    num = int(lead.sum())
+    L = inner[:, lead][:, :, lead]
+    form, definite = None, True
+    rank = _rank(L, anywhere[lead])
+    if rank == num:
+        reference = _open_reference(L)
+    elif rank == num - 1:
+        part = back[:, :num]
+        given = None if metric is None else part.t() @ metric.to(basis) @ part
+        form, reference, definite = _form(L, given)
+    else:
+        raise _no_section(f"orbits have {rank} of {num} dimensions")
+    tangents = (L @ reference).t()  # (num, d)
+    largest = float(torch.linalg.matrix_norm(L).max() * reference.norm())
+    stabilizer = null_space(tangents, largest)
+    if len(stabilizer) and num < len(inner[0]):
+        rest = torch.einsum("sd,dij->sij", stabilizer, inner)[:, ~lead]
+        if float(rest.abs().max()) > 1e-6 * float(inner.abs().max()):
+            raise _no_section("what keeps the first coordinates moves others")
+    # Normal in an inner product that the stabilizer keeps.
+    turned = L
+    if form is not None:
+        values, vectors = torch.linalg.eigh(form)
+        root = values.abs().sqrt()[:, None] * vectors.t()
+        turned = root @ L @ torch.linalg.inv(root)
+    gram = turned.flatten(1) @ turned.flatten(1).t()
+    moving = torch.eye(len(L), dtype=L.dtype)
+    if len(stabilizer):
+        moving = null_space(stabilizer @ gram)
+    return Orbits(
+        torch.linalg.inv(back),
+        back,
+        num,
+        reference,
+        form,
+        torch.linalg.cholesky(form).mT if form is not None and definite else None,
+        stabilizer,
+        moving,
+        tangents,
+    )
+
+
+def _open_reference(L: Tensor) -> Tensor:
+    """A point with an open orbit: the first axis, or the sum of all axes."""
+    first = torch.zeros(L.size(1), dtype=L.dtype)
+    first[0] = 1
+    for point in (first, torch.ones_like(first)):
+        if _rank(L, point) == L.size(1):
+            return point
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(L.size(1), generator=random, dtype=L.dtype)
+
+
+def _form(L: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor, bool]:
+    """The invariant form, 1 at the reference point, that point, and whether it is
+    definite."""
+    if given is None:
+        residuals, forms = invariant_forms(L)
+        residual, J = float(residuals[0]), forms[0]
+    else:
+        J = (given + given.t()) / 2
+        J = J / J.norm()
+        residual = float((L.mT @ J + J @ L).norm())
+    if residual > 1e-6 * float(L.flatten(1).norm(dim=1).max()):
+        raise _no_section(
+            "no form is invariant (clean_basis makes generators keep one exactly)"
+        )
+    values, vectors = torch.linalg.eigh(J)
+    positive, negative = int((values > 1e-9).sum()), int((values < -1e-9).sum())
+    if positive + negative < len(J):
+        raise _no_section("the invariant form is degenerate")
+    if negative > positive or (negative == positive and float(J[0, 0]) < 0):
+        J, values, vectors = -J, -values.flip(0), vectors.flip(1)
+        positive, negative = negative, positive
+    reference = torch.zeros(len(J), dtype=J.dtype)
+    if negative == 0:
+        reference[0] = 1
+    elif negative == 1 and positive > 1:  # the time of an indefinite metric
+        J = -J
+        reference = vectors[:, 0]
+    else:
+        reference = vectors[:, -1]
+    # Its largest coordinate is positive.
+    largest = reference[reference.abs().argmax()]
+    reference = reference * largest.sign()
+    return J / (reference @ J @ reference), reference, negative == 0
+
+
+def _no_section(why: str) -> ValueError:
+    return ValueError(
+        f"points cannot be lifted to this group: {why}. Give MatrixLieGroup a "
+        "`section` and an `origin`, or use InvariantMetricConv, which needs no lifts"
+    )

@@ -1,0 +1,66 @@
+"""The discovery of symmetries, from Python."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from lieconv_pyg.discovery import DiscoveryMethod, SymmetryPairs
+from lieconv_pyg.training.discovery_data import DiscoveryDataModule
+from lieconv_pyg.training.discovery_module import DiscoveryModule
+from lieconv_pyg.training.discovery_report import Discovery, DiscoveryReport
+from lieconv_pyg.training.quiet import quiet
+
+
+def discover(
+    method: DiscoveryMethod,
+    pairs: SymmetryPairs,
+    max_epochs: int = 100,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    max_restarts: int = 3,
+    seed: int = 0,
+) -> Discovery:
+    r"""Looks for the symmetry of pairs :math:`(x, y)`, as ``lieconv fit`` does, without
+    files.
+
+    Args:
+        method: Such as :class:`~lieconv_pyg.discovery.LieGAN`, with the representation
+            of the pairs. It is trained in place, from where it is.
+        pairs: The data.
+        max_epochs: Passes over them, without those before a restart.
+        batch_size: Pairs in a step.
+        lr: Learning rate of Adam.
+        max_restarts: How often a method that has collapsed begins anew.
+        seed: Of the random numbers.
+
+    Raises:
+        ValueError: If an argument is out of range, or the method was built for another
+            representation.
+
+    Example:
+        >>> x = torch.randn(2000, 2)
+        >>> pairs = SymmetryPairs(x, x.norm(dim=1), "scalars")
+        >>> found = discover(LieGAN(pairs.representation), pairs)  # doctest: +SKIP
+    """
+    data = DiscoveryDataModule(pairs=pairs, batch_size=batch_size)
+    module = DiscoveryModule(method, lr, max_restarts)
+    module.check(data)
+    report = DiscoveryReport()
+    with quiet():
+        seed_everything(seed, verbose=False)
+        trainer = Trainer(
+            max_epochs=max_epochs,
+            callbacks=[report],
+            accelerator="cpu" if torch.backends.mps.is_available() else "auto",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+        )
+        trainer.fit(module, datamodule=data)
+        trainer.test(module, datamodule=data, verbose=False)
+    assert report.test is not None
+    return report.test
