@@ -1,6 +1,7 @@
 """Lie groups: tensors in, tensors out."""
 
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.lorentz import Lorentz
 from lieconv_pyg.groups.matrix import MatrixLieGroup
 from lieconv_pyg.groups.planar import SO2, Rx, RxSO2
 from lieconv_pyg.groups.resolver import group_resolver
@@ -20,6 +21,7 @@ __all__ = [
     "SO3",
     "SQ",
     "LieGroup",
+    "Lorentz",
     "MatrixLieGroup",
     "Rx",
     "RxSO2",

@@ -54,6 +54,8 @@ class LieGroup(ABC):
     stabilizer_dim: int = 0
     #: Whether all elements commute.
     commutative: bool = False
+    #: Relative errors of distances, in units of rounding.
+    distance_noise: float = 8.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
