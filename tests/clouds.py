@@ -10,6 +10,7 @@ from lieconv_pyg.groups import (
     SO3,
     SQ,
     LieGroup,
+    Lorentz,
     Rx,
     RxSO2,
     RxSQ,
@@ -44,6 +45,7 @@ GROUPS = [
     SO3(),
     SE3(),
     SE3(alpha=0.7),
+    Lorentz(beta=0.3),
     NoBound(2),
 ]
 DTYPES = [torch.float32, torch.float64]
@@ -56,12 +58,16 @@ def generator(seed: int = 0) -> torch.Generator:
 def cloud(
     group: LieGroup, num_points: int, seed: int = 0, dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """Normal points that the group can lift."""
+    """Normal points that the group can lift; momenta of normal logarithms of masses."""
     pos = torch.randn(
         num_points, group.space_dim, generator=generator(seed), dtype=torch.float64
     )
     if type(group) in (SQ, RxSQ):
         pos = (pos / 2).exp()
+    if isinstance(group, Lorentz):
+        mass, vector = (pos[:, :1] / 2).exp(), pos[:, 1:]
+        energy = (mass**2 + vector.square().sum(1, keepdim=True)).sqrt()
+        pos = torch.cat([energy, vector], dim=1)
     return pos.to(dtype)
 
 

@@ -63,7 +63,7 @@ def test_table_of_groups(row):
 
 
 def test_table_has_every_group():
-    names = "Trivial T Tx Ty SO2 RxSO2 Rx SQ RxSQ SE2 SO3 SE3"
+    names = "Trivial T Tx Ty SO2 RxSO2 Rx SQ RxSQ SE2 SO3 SE3 Lorentz"
     assert " ".join(row[0] for row in table_of_groups()) == names
 
 

@@ -2,6 +2,7 @@
 
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.linear import LinearLieGroup
+from lieconv_pyg.groups.lorentz import Lorentz
 from lieconv_pyg.groups.matrix import MatrixLieGroup
 from lieconv_pyg.groups.planar import SO2, Rx, RxSO2
 from lieconv_pyg.groups.resolver import group_resolver
@@ -22,6 +23,7 @@ __all__ = [
     "SQ",
     "LieGroup",
     "LinearLieGroup",
+    "Lorentz",
     "MatrixLieGroup",
     "Rx",
     "RxSO2",

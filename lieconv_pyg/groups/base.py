@@ -56,6 +56,8 @@ class LieGroup(ABC):
     commutative: bool = False
     #: Whether points at the origin up to rounding are lifted as those there.
     settles_center: bool = False
+    #: Relative errors of distances, in units of rounding.
+    distance_noise: float = 8.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -124,9 +126,7 @@ class LieGroup(ABC):
         return (A.flatten(-2).unsqueeze(-1) * inverse).sum(dim=-2)
 
     def bracket(self, a: Tensor, b: Tensor) -> Tensor:
-        r"""The Lie bracket :math:`[a, b] = (\hat a \hat b - \hat b \hat a)^\vee`, of
-        shape :obj:`(*, dim)`.
-        """
+        r"""The bracket :math:`[a, b] = (\hat a \hat b - \hat b \hat a)^\vee`."""
         if self.commutative:
             return torch.zeros_like(self._algebra(a) * self._algebra(b))
         A, B = self.hat(a), self.hat(b)
@@ -347,9 +347,9 @@ class LieGroup(ABC):
         return None
 
     def coordinate_bound(self, u: Tensor, index: int) -> Tensor | None:
-        r"""A map :math:`\psi`, of shape :obj:`(*, k)`, with
-        :math:`\| \psi(u) - \psi(v) \| \le | \log(v^{-1} u)_{\texttt{index}} |`, or
-        :obj:`None` if no such map is known. Subgroups build :meth:`embed` from it.
+        r"""A map :math:`\psi` to :obj:`(*, k)`, of which subgroups build :meth:`embed`,
+        with :math:`\| \psi(u) - \psi(v) \| \le | \log(v^{-1} u)_{\texttt{index}} |`, or
+        :obj:`None` if none is known.
         """
         return None
 

@@ -81,6 +81,20 @@ def share(value: float, name: str) -> float:
     return float(value)
 
 
+def nonnegative(value: float, name: str) -> float:
+    r"""Returns :obj:`value` if it is a finite number of at least 0.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is negative, infinite or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"'{name}' must be a number of at least 0, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"'{name}' must be at least 0 and finite, got {value}")
+    return float(value)
+
+
 def matrix_stack(value: Tensor, name: str, shape: str) -> Tensor:
     r"""Checks a stack of square matrices, and returns a copy in float64 on the CPU.
 

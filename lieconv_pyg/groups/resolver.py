@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.lorentz import Lorentz
 from lieconv_pyg.groups.planar import SO2, Rx, RxSO2
 from lieconv_pyg.groups.se2 import SE2
 from lieconv_pyg.groups.se3 import SE3
@@ -15,7 +16,7 @@ from lieconv_pyg.groups.squeeze import SQ, RxSQ
 from lieconv_pyg.groups.translation import T, Tx, Ty
 from lieconv_pyg.groups.trivial import Trivial
 
-_FIXED = (SO2, RxSO2, Rx, SQ, RxSQ, SE2, SO3, SE3)
+_FIXED = (SO2, RxSO2, Rx, SQ, RxSQ, SE2, SO3, SE3, Lorentz)
 _OF_DIMENSION = (Trivial, T, Tx, Ty, SmoothSO)
 
 

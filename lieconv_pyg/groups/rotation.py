@@ -71,12 +71,24 @@ def quaternion_log(w: Tensor, v: Sequence[Tensor]) -> list[Tensor]:
         w (torch.Tensor): Real parts :obj:`(*)`.
         v (Sequence[torch.Tensor]): The three other coordinates :obj:`(*)`.
     """
-    rule = sum(x * c for x, c in zip(v, _AXIS_RULE, strict=True))
-    by_rule = w.abs() <= branch_tolerance(w.dtype) / 2
-    flip = torch.where(by_rule, rule < 0, w < 0)
+    flip = is_second_half(w, v, branch_tolerance(w.dtype) / 2)
     sign = torch.where(flip, -torch.ones_like(w), torch.ones_like(w))
     scale = 2 * sign * angle_over_sine(dot(v, v), w * sign)
     return [scale * x for x in v]
+
+
+def is_second_half(w: Tensor, v: Sequence[Tensor], tolerance: float | Tensor) -> Tensor:
+    r"""Whether :math:`(-w, -v)`, and not :math:`(w, v)`, is the quaternion that
+    rotation vectors are made from, see :func:`rotation_log`.
+
+    Args:
+        w (torch.Tensor): Real parts :obj:`(*)`.
+        v (Sequence[torch.Tensor]): The three other coordinates :obj:`(*)`.
+        tolerance (float or torch.Tensor): Up to this :math:`|w|` the fixed vector
+            decides.
+    """
+    rule = sum(x * c for x, c in zip(v, _AXIS_RULE, strict=True))
+    return torch.where(w.abs() <= tolerance, rule < 0, w < 0)
 
 
 def quaternion_from_rotation(R: Tensor) -> Tensor:

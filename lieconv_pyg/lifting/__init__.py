@@ -4,6 +4,11 @@ from lieconv_pyg.lifting.frames import Frames, frames
 from lieconv_pyg.lifting.lift import lift
 from lieconv_pyg.lifting.lift_frames import lift_frames
 from lieconv_pyg.lifting.lifted import Lifted
+from lieconv_pyg.lifting.momenta import (
+    jet_frame,
+    massive_surrogate,
+    momentum_products,
+)
 from lieconv_pyg.lifting.validation import check_points_and_batch
 
 __all__ = [
@@ -11,6 +16,9 @@ __all__ = [
     "Lifted",
     "check_points_and_batch",
     "frames",
+    "jet_frame",
     "lift",
     "lift_frames",
+    "massive_surrogate",
+    "momentum_products",
 ]

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups import SE2, SE3, SO3
+from lieconv_pyg.groups import SE2, SE3, SO3, Lorentz
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.ops import homogeneous, matmul
 from lieconv_pyg.groups.rotation import rotation_from_quaternion
 from lieconv_pyg.lifting.frames import frames
 from lieconv_pyg.lifting.lift import lift, settle_center
 from lieconv_pyg.lifting.lifted import Lifted
+from lieconv_pyg.lifting.momenta import boost_to_rest, total_momentum
 from lieconv_pyg.lifting.ragged import expand_ranges
 from lieconv_pyg.lifting.validation import check_points_and_batch
 
@@ -42,7 +43,9 @@ def lift_frames(
 
     Groups with a trivial stabilizer lift each point in one way, which is
     equivariant already. For :class:`~lieconv_pyg.groups.SO3`, which does not
-    translate, frames are taken about the coordinate origin.
+    translate, frames are taken about the coordinate origin. Those of
+    :class:`~lieconv_pyg.groups.Lorentz` are the boosts to the rest frame of an example,
+    see :func:`~lieconv_pyg.lifting.jet_frame`, followed by the frames there.
 
     Args:
         group (LieGroup): The group.
@@ -66,22 +69,19 @@ def lift_frames(
     batch = check_points_and_batch(pos, batch, group)
     if group.stabilizer_dim == 0:
         return lift(group, pos, batch)
-    if not isinstance(group, (SE2, SO3, SE3)):
+    if not isinstance(group, (SE2, SO3, SE3, Lorentz)):
         raise ValueError(
-            f"there are no equivariant frames for {group!r}: only SE2, SO3 and SE3 "
-            f"have them. Use lift='haar'"
+            f"there are no equivariant frames for {group!r}: only SE2, SO3, SE3 and "
+            f"Lorentz have them. Use lift='haar'"
         )
 
-    pos = settle_center(group, pos, batch)
-    translates = group.matrix_dim == group.space_dim + 1
-    rotation, center, example = frames(pos, batch, centered=translates, vectors=vectors)
-    if translates:
-        frame = homogeneous(rotation, center)
+    dtype = pos.dtype
+    if isinstance(group, Lorentz):
+        pos = pos.double()
+        frame, example = _momentum_frames(group, pos, batch, vectors)
     else:
-        # The section of SO(3) is singular opposite to the origin of the
-        # orbit: turned away from the axes, on which points often lie.
-        turn = rotation_from_quaternion(rotation.new_tensor(GENERIC))
-        frame = matmul(rotation, turn)
+        pos = settle_center(group, pos, batch)
+        frame, example = _frames_of_points(group, pos, batch, vectors)
 
     labels, counts = torch.unique_consecutive(batch, return_counts=True)
     number = torch.searchsorted(labels, example)
@@ -90,4 +90,31 @@ def lift_frames(
     frame = frame.index_select(0, component)
     local = group.act(group.inverse(frame), pos.index_select(0, point))
     element, orbit = group.section(local)
-    return Lifted(group.compose(frame, element), orbit, batch[point], point, component)
+    element = group.compose(frame, element)
+    return Lifted(element, orbit, batch[point], point, component).to(dtype)
+
+
+def _frames_of_points(
+    group: LieGroup, pos: Tensor, batch: Tensor, vectors: bool
+) -> tuple[Tensor, Tensor]:
+    translates = group.matrix_dim == group.space_dim + 1
+    rotation, center, example = frames(pos, batch, centered=translates, vectors=vectors)
+    if translates:
+        return homogeneous(rotation, center), example
+    # The section of SO(3) is singular opposite to the origin of the
+    # orbit: turned away from the axes, on which points often lie.
+    turn = rotation_from_quaternion(rotation.new_tensor(GENERIC))
+    return matmul(rotation, turn), example
+
+
+def _momentum_frames(
+    group: Lorentz, pos: Tensor, batch: Tensor, vectors: bool
+) -> tuple[Tensor, Tensor]:
+    total = total_momentum(pos, batch)[batch]
+    rest = boost_to_rest(pos, total)[:, 1:]
+    rotation, _, example = frames(rest, batch, centered=False, vectors=vectors)
+    labels, counts = torch.unique_consecutive(batch, return_counts=True)
+    first = counts.cumsum(0) - counts
+    boost, _ = group.section(total.index_select(0, first))
+    boost = boost.index_select(0, torch.searchsorted(labels, example))
+    return group.compose(boost, group.from_rotation(rotation)), example

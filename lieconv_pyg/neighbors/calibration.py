@@ -73,7 +73,10 @@ def calibrate_radius(
 
     distance, order = distance.sort()
     total = weight[order].cumsum(0)
-    tolerance = 8 * torch.finfo(distance.dtype).eps
+    eps = torch.finfo(distance.dtype).eps
+    # Of many distances, no two neighbors are far apart.
+    wide = distance.numel() * group.distance_noise * eps < 0.1
+    tolerance = (group.distance_noise if wide else 8) * eps
     gap = distance.diff() > tolerance * distance[1:]
     cut = torch.cat([gap, gap.new_ones(1)]).nonzero().view(-1)
     best = cut[(total[cut] - fill).abs().argmin()]

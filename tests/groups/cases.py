@@ -12,6 +12,7 @@ from lieconv_pyg.groups import (
     SO3,
     SQ,
     LieGroup,
+    Lorentz,
     MatrixLieGroup,
     Rx,
     RxSO2,
@@ -41,6 +42,7 @@ CLOSED_FORM: list[LieGroup] = [
     SE2(alpha=0.05),
     SO3(),
     SE3(),
+    Lorentz(),
 ]
 
 
@@ -86,6 +88,8 @@ def angle_indices(group: LieGroup) -> list[int]:
         return [0]
     if isinstance(group, (SO3, SE3)):
         return [0, 1, 2]
+    if isinstance(group, Lorentz):
+        return [3, 4, 5]
     if isinstance(group, RxSO2):
         return [1]
     if group == RxSO2().subgroup((1,)):
@@ -128,4 +132,13 @@ def points(group: LieGroup, *shape: int, seed: int = 0) -> Tensor:
     """Float64 points that every group can lift."""
     generator = torch.Generator().manual_seed(seed)
     pos = torch.randn(*shape, group.space_dim, generator=generator, dtype=torch.float64)
+    if isinstance(group, Lorentz):
+        return massive(pos)
     return pos.exp() if isinstance(whole(group), RxSQ) else pos
+
+
+def massive(pos: Tensor) -> Tensor:
+    """Momenta with masses, the exponentials of the first coordinates."""
+    mass, vector = pos[..., :1].exp(), pos[..., 1:]
+    energy = (mass.square() + vector.square().sum(-1, keepdim=True)).sqrt()
+    return torch.cat([energy, vector], dim=-1)

@@ -15,6 +15,7 @@ from lieconv_pyg.groups import (
     SO3,
     SQ,
     LieGroup,
+    Lorentz,
     Rx,
     RxSO2,
     RxSQ,
@@ -78,6 +79,8 @@ def test_any_leading_shape(any_group, shape):
         (SE2(alpha=0.05), "SE2(alpha=0.05)"),
         (SO3(), "SO3(alpha=0.2)"),
         (SE3(), "SE3(alpha=0.2)"),
+        (Lorentz(), "Lorentz(alpha=0.2)"),
+        (Lorentz(beta=0.1), "Lorentz(alpha=0.2, beta=0.1)"),
         (T(3).subgroup((0, 2)), "Subgroup(group=T(3), indices=(0, 2))"),
         (
             MATRIX["sl(2)"],
@@ -126,6 +129,7 @@ def test_dimensions_of_the_table():
         SE2(): (3, 0, 2, 1, False),
         SO3(): (3, 1, 3, 1, False),
         SE3(): (6, 0, 3, 3, False),
+        Lorentz(): (6, 1, 4, 3, False),
     }
     for g, expected in table.items():
         actual = (g.dim, g.orbit_dim, g.space_dim, g.stabilizer_dim, g.commutative)

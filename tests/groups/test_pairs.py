@@ -119,7 +119,7 @@ def test_numeric_groups_have_no_embedding(any_group):
 
 def test_reference_distance_of_general_groups(group):
     a, q_i, q_j = (algebra(group, 5, 1.0), *torch.rand(2, 5, group.orbit_dim).double())
-    own = {"SO2", "RxSO2", "RxSQ", "SE2", "SE3", "T", "Trivial"}
+    own = {"SO2", "RxSO2", "RxSQ", "SE2", "SE3", "T", "Trivial", "Lorentz"}
     if type(group).__name__ not in own:
         expected = group.alpha * a.norm(dim=-1) + (1 - group.alpha) * (q_i - q_j).norm(
             dim=-1

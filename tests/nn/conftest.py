@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lieconv_pyg.groups import group_resolver
+from lieconv_pyg.groups import Lorentz, group_resolver
 from lieconv_pyg.lifting import lift
 
 NAMES = [
@@ -19,6 +19,7 @@ NAMES = [
     "SE2",
     "SO3",
     "SE3",
+    "Lorentz",
 ]
 
 
@@ -29,7 +30,9 @@ def _compile_afresh():
 
 @pytest.fixture(params=NAMES)
 def group(request):
-    return group_resolver(request.param)
+    # With beta = 0, the lifts of one momentum are equally far from everything.
+    arguments = {"beta": 0.3} if request.param == "Lorentz" else {}
+    return group_resolver(request.param, **arguments)
 
 
 def make_points(group, sizes=(5, 1, 7), dtype=torch.double, channels=3, seed=0):
@@ -37,6 +40,8 @@ def make_points(group, sizes=(5, 1, 7), dtype=torch.double, channels=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     num_points = sum(sizes)
     pos = torch.rand(num_points, group.space_dim, generator=generator) + 0.2
+    if isinstance(group, Lorentz):  # massive: above the light cone
+        pos[:, 0] = (pos.square().sum(dim=1)).sqrt()
     x = torch.randn(num_points, channels, generator=generator)
     batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     return x.to(dtype), pos.to(dtype), batch
