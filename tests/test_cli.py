@@ -97,12 +97,12 @@ BASELINES = {
     "dimenet": "DimeNetPlusPlus",
 }
 RUNS = sorted(p.stem for p in CONFIGS.glob("*.yaml") if p.stem not in BASELINES)
-IMAGES = [c for c in RUNS if c.startswith(("rotmnist", "digits"))]  # elsewhere
+ELSEWHERE = [c for c in RUNS if c.startswith(("rotmnist", "digits", "discovery"))]
 
 
 @pytest.mark.parametrize(
     ("config", "baseline"),
-    [(config, None) for config in RUNS if config not in IMAGES]
+    [(config, None) for config in RUNS if config not in ELSEWHERE]
     + [("demo", baseline) for baseline in BASELINES]
     + [("qm9_homo_2000", baseline) for baseline in BASELINES],
 )
@@ -123,10 +123,12 @@ def test_shipped_configurations(config, baseline, tmp_path, capsys):
     if config.startswith("qm9"):
         root = made_up_qm9(tmp_path / "QM9")
         args += [f"--data.root={root}", "--data.limit=[16,4,4]", "--data.batch_size=8"]
-        args += ["--model.network.init_args.hidden_channels=16"]
+        inner = ".network.init_args" if "augerino" in config else ""
+        args += [f"--model.network.init_args{inner}.hidden_channels=16"]
     fit([*args, "--trainer.accelerator=cpu"])
     out = capsys.readouterr().out
     network = "HLieResNet" if config == "springs" else "MoleculeLieResNet"
+    network = "AugerinoMolecules" if "augerino" in config else network
     assert BASELINES.get(baseline, network) in out
     assert ("test MSE" if config == "springs" else "test error") in out
     assert not (tmp_path / "runs").exists()

@@ -35,6 +35,7 @@ from lieconv_pyg.discovery.regularizers import (
     identity_penalty,
 )
 from lieconv_pyg.discovery.score import BasisScore, score_basis, score_cyclic
+from lieconv_pyg.discovery.shared_block import shared_block
 
 __all__ = [
     "Augerino",
@@ -69,6 +70,7 @@ __all__ = [
     "read_two_body",
     "score_basis",
     "score_cyclic",
+    "shared_block",
     "step_pairs",
     "three_body_orbits",
     "two_body_orbits",

@@ -162,9 +162,7 @@ class LieGroup(ABC):
         return matmul(self._element(u), self._element(v, "v"))
 
     def relative(self, u: Tensor, v: Tensor) -> Tensor:
-        r"""The element :math:`v^{-1} u`, the same for :math:`(u, v)` and
-        :math:`(gu, gv)`; leading shapes broadcast.
-        """
+        r"""The element :math:`v^{-1} u`, the same for :math:`gu` and :math:`gv`."""
         return self.compose(self.inverse(v), u)
 
     def relative_log(self, u: Tensor, v: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class NetworkModule(LightningModule):
 
     Args:
         network: The network. If it has ``calibrate(pos, batch)``, that is called before
-            training.
+            training; if it has ``penalty()``, that is added to the loss in training.
         lr: Learning rate of Adam.
         warmup: Share of the steps in which the learning rate rises.
 
@@ -57,6 +57,11 @@ class NetworkModule(LightningModule):
         calibrate = getattr(self.network, "calibrate", None)
         if calibrate is not None:
             calibrate(pos.to(self.device), batch.to(self.device))
+
+    def penalty(self) -> torch.Tensor | float:
+        """What the network wants to be added to the loss in training, if anything."""
+        penalty = getattr(self.network, "penalty", None)
+        return 0.0 if penalty is None else penalty()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stops where the loss or its gradient is not finite."""

@@ -48,7 +48,8 @@ class MoleculeModule(NetworkModule):
         network: Any module with ``forward(z, pos, batch)`` that returns one value for
             each molecule, (B, 1), or (B, 3) for a vector; then its attribute
             ``out_vectors`` must be true. If it has ``calibrate(pos, batch)``, that is
-            called before training. If it has ``species``, the data must keep to them.
+            called before training. If it has ``penalty()``, that is added to the loss.
+            If it has ``species``, the data must keep to them.
         lr: Learning rate of Adam.
         warmup: Share of the steps in which the learning rate rises.
         force_weight: The weight w of the forces in the loss. By default the energies
@@ -203,7 +204,7 @@ class MoleculeModule(NetworkModule):
             errors, on_step=False, on_epoch=True, batch_size=len(o.y), sync_dist=True
         )
         self._divergence.note(loss.detach(), batch)
-        return loss
+        return loss + self.penalty()
 
     def _evaluate(self, batch: Data, stage: str) -> Output:
         o = self._compare(batch)

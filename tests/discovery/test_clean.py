@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from lieconv_pyg.discovery import clean_basis, invariant_metric, score_basis
+from lieconv_pyg.discovery import (
+    clean_basis,
+    invariant_metric,
+    score_basis,
+    shared_block,
+)
 from lieconv_pyg.groups import MatrixLieGroup
 
 from .conftest import mixed, unit
@@ -67,3 +72,26 @@ def test_wrong_arguments(so3, change, match):
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=match):
         clean_basis(**{"basis": so3} | change)
+
+
+def test_shared_block(spin):
+    """What moves both bodies alike, also where only their difference is seen."""
+    turn = spin[0, :2, :2]
+    assert torch.allclose(shared_block(3 * spin, 2)[0], 3 * turn)
+    noisy = spin + 0.01 * torch.randn(1, 8, 8, dtype=torch.double)
+    assert (shared_block(noisy, 2)[0] - turn).norm() < 0.05
+    # Turns of q1 alone, where q2 = -q1: a difference of two copies of a half turn.
+    q = torch.randn(50, 4, dtype=torch.double)
+    data = torch.cat([q, -q], 1)
+    mixing = torch.kron(
+        torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.double) / 2,
+        torch.block_diag(turn, turn),
+    ).unsqueeze(0)
+    assert torch.allclose(shared_block(mixing, 2, data)[0], turn)
+    with pytest.raises(ValueError, match="does not move all vectors of size 2 alike"):
+        shared_block(mixing, 2)
+    with pytest.raises(ValueError, match="'size' must divide 8, got 3"):
+        shared_block(spin, 3)
+    once = torch.block_diag(turn, 0 * turn).unsqueeze(0)
+    with pytest.raises(ValueError, match="does not move all vectors"):
+        shared_block(once, 2)

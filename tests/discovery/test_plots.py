@@ -1,0 +1,20 @@
+"""Figures of bases and metrics."""
+
+import pytest
+import torch
+
+from lieconv_pyg.discovery import invariant_metric, plot_basis, plot_metric
+
+pytest.importorskip("matplotlib")
+
+
+def test_figures(tmp_path, lorentz):
+    plot_basis({"true": lorentz, "one": lorentz[:1]}, tmp_path / "bases.png")
+    plot_metric(invariant_metric(lorentz), tmp_path / "metric.png")
+    for name in ("bases.png", "metric.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="'bases' is empty"):
+        plot_basis({}, tmp_path / "none.png")
+    with pytest.raises(ValueError, match="'wrong' must have shape"):
+        plot_basis({"wrong": torch.zeros(2, 2)}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
