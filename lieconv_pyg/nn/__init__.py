@@ -4,6 +4,7 @@ from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.egnn import EGNN, EGNNConv
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.images import ImageLieResNet
+from lieconv_pyg.nn.invariant_metric_conv import InvariantMetricConv
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
@@ -16,6 +17,7 @@ __all__ = [
     "EGNNConv",
     "GroupNeighborhood",
     "ImageLieResNet",
+    "InvariantMetricConv",
     "LieConv",
     "LieResNet",
     "Lift",
