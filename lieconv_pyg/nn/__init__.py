@@ -8,6 +8,7 @@ from lieconv_pyg.nn.invariant_metric_conv import InvariantMetricConv
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
+from lieconv_pyg.nn.lorentz_net import LorentzNet
 from lieconv_pyg.nn.molecules import MoleculeLieResNet
 from lieconv_pyg.nn.original import load_original_state_dict
 
@@ -21,6 +22,7 @@ __all__ = [
     "LieConv",
     "LieResNet",
     "Lift",
+    "LorentzNet",
     "MoleculeLieResNet",
     "load_original_state_dict",
 ]
