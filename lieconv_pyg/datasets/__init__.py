@@ -9,6 +9,7 @@ from lieconv_pyg.datasets.image_files import read_amat, read_idx
 from lieconv_pyg.datasets.jet_files import JetArrays, read_jet_arrays, read_jet_table
 from lieconv_pyg.datasets.jets import Jets
 from lieconv_pyg.datasets.load import load_molecules
+from lieconv_pyg.datasets.lorentz_toy import LorentzToy, lorentz_target
 from lieconv_pyg.datasets.md_file import load_md_file
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.qm9 import (
@@ -36,6 +37,7 @@ from lieconv_pyg.datasets.targets import (
     qm9_target,
 )
 from lieconv_pyg.datasets.top_tagging import TopTagging
+from lieconv_pyg.datasets.toy_jets import ToyJetArrays, ToyJets, toy_jets
 from lieconv_pyg.datasets.units import (
     dipole_factor,
     energy_factor,
@@ -48,6 +50,7 @@ __all__ = [
     "QM9_TARGETS",
     "JetArrays",
     "Jets",
+    "LorentzToy",
     "Molecules",
     "PointImages",
     "QM9Target",
@@ -56,6 +59,8 @@ __all__ = [
     "Statistics",
     "Target",
     "TopTagging",
+    "ToyJetArrays",
+    "ToyJets",
     "choose_references",
     "dipole_factor",
     "energy_factor",
@@ -70,6 +75,7 @@ __all__ = [
     "load_md_file",
     "load_molecules",
     "load_qm9",
+    "lorentz_target",
     "qm9_on_disk",
     "qm9_references",
     "qm9_root",
@@ -83,5 +89,6 @@ __all__ = [
     "read_structures",
     "structures_data",
     "target_statistics",
+    "toy_jets",
     "write_structures",
 ]
