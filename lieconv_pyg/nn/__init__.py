@@ -5,6 +5,7 @@ from lieconv_pyg.nn.egnn import EGNN, EGNNConv
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.images import ImageLieResNet
 from lieconv_pyg.nn.invariant_metric_conv import InvariantMetricConv
+from lieconv_pyg.nn.jets import JetLieResNet
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
@@ -19,6 +20,7 @@ __all__ = [
     "GroupNeighborhood",
     "ImageLieResNet",
     "InvariantMetricConv",
+    "JetLieResNet",
     "LieConv",
     "LieResNet",
     "Lift",
