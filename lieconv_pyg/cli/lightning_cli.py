@@ -31,6 +31,7 @@ from lieconv_pyg.training import (
     DivergenceError,
     DynamicsTest,
     ImageTest,
+    JetTest,
     Predictions,
     RandomState,
     RunProgress,
@@ -54,7 +55,7 @@ class Run:
         files (list of Path): Results and figures.
         epoch_seconds (float): Median time of an epoch with its validation.
         predictions (Predictions, optional): The test predictions, of molecules.
-        test (DynamicsTest or ImageTest, optional): Those of dynamics or images.
+        test (optional): A DynamicsTest, an ImageTest or a JetTest.
     """
 
     folder: Path
@@ -63,7 +64,7 @@ class Run:
     files: list[Path]
     epoch_seconds: float
     predictions: Predictions | None = None
-    test: DynamicsTest | ImageTest | None = None
+    test: DynamicsTest | ImageTest | JetTest | None = None
 
     @property
     def target(self) -> Target | None:
@@ -122,7 +123,7 @@ class LieConvCLI(LightningCLI, ABC):
                 **strict,
                 "prog": "lieconv",
                 "description": "Trains and tests networks on molecules, or with --task "
-                "on dynamics or images.",
+                "on dynamics, images or jets.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
@@ -150,8 +151,7 @@ class LieConvCLI(LightningCLI, ABC):
             "--task",
             type=Literal[self.task],
             default=self.task,
-            help="What is trained: molecules, dynamics or images. It chooses among "
-            "model, data and networks.",
+            help="What is trained. It chooses among model, data and networks.",
         )
         parser.add_argument(
             "--output",

@@ -13,12 +13,13 @@ from lieconv_pyg.cli.checkpoint import with_checkpoint
 from lieconv_pyg.cli.dynamics import DynamicsCLI
 from lieconv_pyg.cli.errors import usage_errors
 from lieconv_pyg.cli.images import ImageCLI
+from lieconv_pyg.cli.jets import JetCLI
 from lieconv_pyg.cli.lightning_cli import COMMANDS, LieConvCLI
 from lieconv_pyg.cli.molecules import MoleculeCLI
 from lieconv_pyg.datasets import find_name
 
 TASKS: dict[str, type[LieConvCLI]] = {
-    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI)
+    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI, JetCLI)
 }
 
 

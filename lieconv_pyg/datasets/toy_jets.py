@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lieconv_pyg.boosts import from_rest_frame, to_rest_frame
-from lieconv_pyg.datasets.jets import SPLITS, Jets
+from lieconv_pyg.datasets.jets import SPLITS, Jets, check_number
 from lieconv_pyg.groups.checks import positive
 
 #: Masses in GeV.
@@ -19,7 +19,7 @@ TOP, W = 173.0, 80.4
 #: Least and largest number of constituents.
 SIZES = (20, 50)
 _SIZE = {"train": 5000, "val": 1000, "test": 2000}
-_BLOCK = 1000  # jets that one seed makes
+_BLOCK = 250  # jets that one seed makes
 _MOMENTA = (550.0, 650.0)  # of jets, across the beam
 _B_MASS = (5.0, 30.0)
 _ANGLE = (0.1, 0.8)  # of the first splitting of the background
@@ -121,6 +121,8 @@ class ToyJets(Jets):
         resolution (float, optional): Each momentum is multiplied by the exponential of
             a normal number of this standard deviation, as if it had been measured.
             With 0 the mass of each top quark is 173 GeV exactly. (default: :obj:`0.25`)
+        max_constituents (int, optional): Keeps the hardest so many of each jet.
+            (default: all)
         transform (callable, optional): Applied to an item when it is taken.
 
     Raises:
@@ -137,6 +139,7 @@ class ToyJets(Jets):
         seed: int = 0,
         unit: float = 20.0,
         resolution: float = 0.25,
+        max_constituents: int | None = None,
         transform: Callable[[Data], Any] | None = None,
     ) -> None:
         super().__init__(None, split, unit, transform)
@@ -148,6 +151,8 @@ class ToyJets(Jets):
         num = _SIZE[split] if num is None else positive(num, "num")
         blocks = [self._block(block) for block in range(-(-num // _BLOCK))]
         pos, counts, y = (torch.cat(part)[:num] for part in zip(*blocks, strict=True))
+        if check_number(max_constituents, "max_constituents") is not None:
+            counts = counts.clamp(max=max_constituents)
         there = torch.arange(SIZES[1]) < counts[:, None]
         self.hold(pos[there], counts, y)
 

@@ -1,4 +1,5 @@
-r"""Training of molecules, of dynamics and of images on Lightning."""
+r"""Training of molecules, of dynamics, of images and of jets on
+Lightning."""
 
 from lieconv_pyg.training.divergence import DivergenceError
 from lieconv_pyg.training.dynamics_data import DynamicsDataModule
@@ -18,6 +19,21 @@ from lieconv_pyg.training.image_report import (
     ImageTest,
     image_table,
     image_text,
+)
+from lieconv_pyg.training.jet_data import JetDataModule
+from lieconv_pyg.training.jet_metrics import (
+    background_efficiency,
+    background_rejection,
+    roc_auc,
+    roc_curve,
+)
+from lieconv_pyg.training.jet_module import JetModule
+from lieconv_pyg.training.jet_report import (
+    JetReport,
+    JetTest,
+    jet_table,
+    jet_text,
+    roc_plot,
 )
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
@@ -41,6 +57,10 @@ __all__ = [
     "ImageModule",
     "ImageReport",
     "ImageTest",
+    "JetDataModule",
+    "JetModule",
+    "JetReport",
+    "JetTest",
     "MoleculeDataModule",
     "MoleculeModule",
     "MoleculeReport",
@@ -49,14 +69,21 @@ __all__ = [
     "Rollouts",
     "RunProgress",
     "RunReport",
+    "background_efficiency",
+    "background_rejection",
     "dynamics_table",
     "dynamics_text",
     "error_table",
     "image_table",
     "image_text",
+    "jet_table",
+    "jet_text",
     "learning_curve",
     "parity_plot",
     "quiet",
+    "roc_auc",
+    "roc_curve",
+    "roc_plot",
     "warmup_cosine",
     "warmup_cosine_scheduler",
 ]
