@@ -119,8 +119,8 @@ def test_going_on(trained, capsys, monkeypatch):
     args = ["--output=parts", "--ckpt_path=last", "--trainer.max_epochs=3"]
     assert main(["fit", *args, "--data.seed=1"]) == 2
     assert "the jets of toy are not those of" in capsys.readouterr().err
-    assert main(["test", f"--ckpt_path={again.checkpoint}", "--data.unit=1"]) == 2
-    assert "data.unit: 20.0 in the checkpoint, 1.0" in capsys.readouterr().err
+    assert main(["test", f"--ckpt_path={again.checkpoint}", "--data.unit=20"]) == 2
+    assert "data.unit: 1.0 in the checkpoint, 20.0" in capsys.readouterr().err
     assert main(["fit", *args, "--task=images"]) == 2
     assert "task: the configuration is of jets" in capsys.readouterr().err
 

@@ -33,7 +33,7 @@ class TopTagging(Jets):
         root (path): The folder of the HDF5 files, or the path of the NumPy file.
         split (str, optional): :obj:`"train"`, :obj:`"val"` or :obj:`"test"`.
             (default: :obj:`"train"`)
-        unit (float, optional): The unit of the momenta, in GeV. (default: :obj:`20.0`)
+        unit (float, optional): The unit of the momenta, in GeV. (default: :obj:`1.0`)
         max_constituents (int, optional): Keeps the hardest so many of each jet; files
             have the hardest first. (default: all)
         limit (int, optional): Keeps the first so many jets. (default: all)
@@ -55,7 +55,7 @@ class TopTagging(Jets):
         self,
         root: str | os.PathLike,
         split: str = "train",
-        unit: float = 20.0,
+        unit: float = 1.0,
         max_constituents: int | None = None,
         limit: int | None = None,
         transform: Callable[[Data], Any] | None = None,

@@ -117,7 +117,7 @@ class ToyJets(Jets):
             (default: :obj:`"train"`)
         num (int, optional): How many. (default: 5,000, 1,000 and 2,000)
         seed (int, optional): Other numbers, other jets. (default: :obj:`0`)
-        unit (float, optional): The unit of the momenta, in GeV. (default: :obj:`20.0`)
+        unit (float, optional): The unit of the momenta, in GeV. (default: :obj:`1.0`)
         resolution (float, optional): Each momentum is multiplied by the exponential of
             a normal number of this standard deviation, as if it had been measured.
             With 0 the mass of each top quark is 173 GeV exactly. (default: :obj:`0.25`)
@@ -137,7 +137,7 @@ class ToyJets(Jets):
         split: str = "train",
         num: int | None = None,
         seed: int = 0,
-        unit: float = 20.0,
+        unit: float = 1.0,
         resolution: float = 0.25,
         max_constituents: int | None = None,
         transform: Callable[[Data], Any] | None = None,

@@ -43,15 +43,16 @@ class JetLieResNet(torch.nn.Module):
         num_layers (int, optional): Number of blocks. (default: :obj:`4`)
         lift (str, optional): :obj:`"frames"`, or :obj:`"haar"`, with which outputs are
             invariant in the mean over lifts alone. (default: :obj:`"frames"`)
+        pos_scale (float, optional): Momenta are divided by it. A :obj:`radius` is in
+            the units of the scaled momenta. (default: :obj:`20.0`, for GeV)
         points (str, optional): :obj:`"momenta"`, or :obj:`"directions"` for
             :math:`\mathbf{p}_i' / |\mathbf{p}_i'|`. (default: :obj:`"momenta"`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
             such as :obj:`num_neighbors` or :obj:`fill`.
 
     Shapes:
-        - **input:** four-momenta :math:`(E, p_x, p_y, p_z)`, :math:`(N, 4)`, scaled
-          as a whole to the order of 1, such as in units of 20 GeV; batch vector
-          :math:`(N)` *(optional)*
+        - **input:** four-momenta :math:`(E, p_x, p_y, p_z)`, :math:`(N, 4)`, batch
+          vector :math:`(N)` *(optional)*
         - **output:** :math:`(B, F_{out})`
 
     Raises:
@@ -65,6 +66,7 @@ class JetLieResNet(torch.nn.Module):
         hidden_channels: int = 64,
         num_layers: int = 4,
         lift: str = "frames",
+        pos_scale: float = 20.0,
         points: str = "momenta",
         **kwargs: Any,
     ) -> None:
@@ -78,7 +80,10 @@ class JetLieResNet(torch.nn.Module):
             raise ValueError(
                 f"'points' must be 'momenta' or 'directions' (got {points!r})"
             )
+        if not pos_scale > 0:
+            raise ValueError(f"'pos_scale' must be positive (got {pos_scale})")
         self.out_channels = positive(out_channels, "out_channels")
+        self.pos_scale = pos_scale
         self.points = points
         self.net = LieResNet(
             2,
@@ -108,6 +113,7 @@ class JetLieResNet(torch.nn.Module):
     def _at_rest(self, pos: Tensor, batch: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Features and points of constituents in the rest frames of their jets, in the
         weights' precision."""
+        pos = pos / self.pos_scale
         total = scatter(pos, batch, 0, size, "sum")
         length = total[:, 1:].norm(dim=1)
         square = (total[:, 0] - length) * (total[:, 0] + length)

@@ -34,8 +34,9 @@ class LorentzNet(torch.nn.Module):
     rotations about it. Momenta and invariants are in float64, whatever the weights are
     in.
 
-    It differs from the published code in that :math:`\phi_x` is clamped where there the
-    coordinates are that it multiplies, which breaks the symmetry.
+    It differs from the published code in two points: :math:`\phi_x` is clamped where
+    there the coordinates are that it multiplies, which breaks the symmetry; and the
+    embedding of the scalars has no bias.
 
     Args:
         out_channels (int, optional): Outputs of each jet. (default: :obj:`2`)
@@ -49,9 +50,8 @@ class LorentzNet(torch.nn.Module):
             each jet, with a scalar of their own. (default: :obj:`True`)
 
     Shapes:
-        - **input:** four-momenta :math:`(E, p_x, p_y, p_z)`, :math:`(N, 4)`, scaled
-          as a whole to the order of 1, such as in units of 20 GeV; batch vector
-          :math:`(N)` *(optional)*
+        - **input:** four-momenta :math:`(E, p_x, p_y, p_z)` in GeV, :math:`(N, 4)`,
+          batch vector :math:`(N)` *(optional)*
         - **output:** :math:`(B, F_{out})`
 
     Raises:
@@ -75,7 +75,9 @@ class LorentzNet(torch.nn.Module):
             raise ValueError(f"'dropout' must be in [0, 1) (got {dropout})")
         self.beams = beams
         scalars = 2 if beams else 1
-        self.embedding = Linear(scalars, hidden_channels)
+        # Without a bias massless constituents begin with 0: features that are the same
+        # everywhere have no spread, and batch norm would follow their mean too late.
+        self.embedding = Linear(scalars, hidden_channels, bias=False)
         self.layers = torch.nn.ModuleList(
             InvariantMetricConv(
                 hidden_channels,

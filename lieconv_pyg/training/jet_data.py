@@ -53,7 +53,7 @@ class JetDataModule(SplitDataModule):
         num_valid: int | None = None,
         num_test: int | None = None,
         batch_size: int = 32,
-        unit: float = 20.0,
+        unit: float = 1.0,
         max_constituents: int | None = None,
         resolution: float = 0.25,
         seed: int = 0,

@@ -95,7 +95,9 @@ def test_parts_and_batches(root):
     assert whole[2:5].masses().equal(whole.masses()[2:5])
     batch = next(iter(DataLoader(whole, batch_size=3)))
     assert batch.pos.shape == (6, 4) and batch.batch.tolist() == [0, 1, 1, 2, 2, 2]
-    torch.testing.assert_close(whole[1].pos * 20, TopTagging(root, unit=1.0)[1].pos)
+    torch.testing.assert_close(
+        20 * TopTagging(root, unit=20.0)[1].pos, TopTagging(root)[1].pos
+    )
 
 
 def test_what_is_prepared_is_kept(root, monkeypatch):

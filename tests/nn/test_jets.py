@@ -15,7 +15,7 @@ NETWORKS += [(SE3(alpha=0.5), {"fill": 0.5, "num_neighbors": 5})]
 
 def make(group=None, **settings):
     torch.manual_seed(0)
-    settings = {"hidden_channels": 8, "num_layers": 2} | settings
+    settings = {"hidden_channels": 8, "num_layers": 2, "pos_scale": 1.0} | settings
     network = randomize(JetLieResNet(group or SO3(), **settings)).double()
     pos, batch = jets()
     network.calibrate(pos, batch)
@@ -40,8 +40,10 @@ def test_invariance_on_toy_jets():
     data = ToyJets("test", 6)
     batch = torch.arange(6).repeat_interleave(data.counts)
     pos = torch.cat([item.pos for item in data])
-    network = make()
+    network = make(pos_scale=20.0)
     out = network(pos, batch)
+    scaled = make().double()(pos / 20, batch)
+    torch.testing.assert_close(scaled, out)
     for seed in range(3):
         g = boost(2.0, seed)
         torch.testing.assert_close(network(pos @ g.T, batch), out, rtol=0, atol=1e-10)
@@ -149,6 +151,7 @@ def test_repr_and_reset():
     [
         ({"group": SO2()}, "jets need a group that acts on space"),
         ({"points": "energies"}, "'points' must be 'momenta' or 'directions'"),
+        ({"pos_scale": 0.0}, "'pos_scale' must be positive"),
         ({"out_channels": 0}, "'out_channels' must be at least 1"),
         ({"lift": "all"}, "'lift' must be 'haar' or 'frames'"),
     ],

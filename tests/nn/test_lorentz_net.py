@@ -25,7 +25,7 @@ def test_published_network():
     edge = 146 * 72 + 2 * 72 + 72 * 72 + 72
     node = (72 + 72 + 2) * 72 + 72 + 2 * 72 + 72 * 72 + 72
     gate, move = 73, 72 * 72 + 72 + 72
-    ends = 3 * 72 + 72 * 72 + 72 + 72 * 2 + 2
+    ends = 2 * 72 + 72 * 72 + 72 + 72 * 2 + 2
     number = 6 * (edge + node + gate) + 5 * move + ends
     assert sum(p.numel() for p in network.parameters()) == number
     assert [layer.pos_mlp is None for layer in network.layers] == 5 * [False] + [True]
@@ -42,7 +42,7 @@ def test_invariance(mass, rapidity):
     pos, batch = jets(mass=mass)
     network = make(beams=False)
     out = network(pos, batch)
-    assert out.std(dim=0).max() > 1e-2
+    assert out.std(dim=0).max() > 3e-3
     for seed in range(3):
         other = network(pos @ boost(rapidity, seed).T, batch)
         torch.testing.assert_close(other, out, rtol=0, atol=1e-10)

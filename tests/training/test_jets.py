@@ -42,7 +42,7 @@ class Masses(torch.nn.Module):
     def forward(self, pos, batch, batch_size):
         total = global_add_pool(pos, batch, batch_size)
         mass = (total[:, 0] ** 2 - total[:, 1:].square().sum(1)).clamp(min=0).sqrt()
-        return self.lin(mass[:, None].to(self.lin[0].weight.dtype) - 8)
+        return self.lin(mass[:, None].to(self.lin[0].weight.dtype) / 20 - 8)
 
 
 def data(**kwargs):
@@ -120,7 +120,7 @@ def test_parts(tmp_path):
 
 def test_fingerprint():
     """Tells data apart, whatever part of them is taken."""
-    several = data(), data(seed=1), data(unit=1.0), data(resolution=0.1)
+    several = data(), data(seed=1), data(unit=2.0), data(resolution=0.1)
     prints = [part.fingerprint for part in (*several, data(max_constituents=5))]
     assert len(set(prints)) == 5
     assert data(num_train=40, num_test=7).fingerprint == prints[0]
