@@ -135,8 +135,9 @@ def load(
 ) -> Any:
     r"""The trained model of a checkpoint, in evaluation mode: a
     :class:`~lieconv_pyg.training.MoleculeModule`, a
-    :class:`~lieconv_pyg.training.DynamicsModule` or an
-    :class:`~lieconv_pyg.training.ImageModule`.
+    :class:`~lieconv_pyg.training.DynamicsModule`, an
+    :class:`~lieconv_pyg.training.ImageModule` or a
+    :class:`~lieconv_pyg.training.JetModule`.
 
     .. code-block:: python
 
@@ -148,6 +149,9 @@ def load(
 
         model = lieconv_pyg.load("runs/digits/checkpoints/best.ckpt")
         probability = model(x, pos, batch)  # (B, 10)
+
+        model = lieconv_pyg.load("runs/jets/checkpoints/best.ckpt")
+        probability = model(pos, batch)  # (B, 2)
 
     Args:
         path (path): The checkpoint of a run.
@@ -185,12 +189,18 @@ def load(
 
 def _modules() -> dict[str, type[NetworkModule]]:
     """What trains each task."""
-    from lieconv_pyg.training import DynamicsModule, ImageModule, MoleculeModule
+    from lieconv_pyg.training import (
+        DynamicsModule,
+        ImageModule,
+        JetModule,
+        MoleculeModule,
+    )
 
     return {
         "molecules": MoleculeModule,
         "dynamics": DynamicsModule,
         "images": ImageModule,
+        "jets": JetModule,
     }
 
 

@@ -1,5 +1,5 @@
-r"""The command ``lieconv``: trains and tests networks on molecules, dynamics and
-images.
+r"""The command ``lieconv``: trains and tests networks on molecules, dynamics,
+images and jets.
 
 .. code-block:: console
 

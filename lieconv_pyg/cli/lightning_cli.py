@@ -32,6 +32,7 @@ from lieconv_pyg.training import (
     DivergenceError,
     DynamicsTest,
     ImageTest,
+    JetTest,
     Predictions,
     RandomState,
     RunProgress,
@@ -55,7 +56,7 @@ class Run:
         files (list of Path): Results and figures.
         epoch_seconds (float): Median time of an epoch with its validation.
         predictions (Predictions, optional): The test predictions, of molecules.
-        test (optional): Those of dynamics or images, or the symmetry that was found.
+        test (optional): A DynamicsTest, an ImageTest, a JetTest or a Discovery.
     """
 
     folder: Path
@@ -64,7 +65,7 @@ class Run:
     files: list[Path]
     epoch_seconds: float
     predictions: Predictions | None = None
-    test: DynamicsTest | ImageTest | Discovery | None = None
+    test: DynamicsTest | ImageTest | JetTest | Discovery | None = None
 
     @property
     def target(self) -> Target | None:
@@ -123,7 +124,7 @@ class LieConvCLI(LightningCLI, ABC):
                 **strict,
                 "prog": "lieconv",
                 "description": "Trains and tests networks on molecules, or with --task "
-                "on dynamics, images or for the discovery of symmetries.",
+                "on dynamics, images, jets or the discovery of symmetries.",
                 "version": __version__,
                 **{name: dict(strict) for name in self.subcommands()},
             },
@@ -151,8 +152,7 @@ class LieConvCLI(LightningCLI, ABC):
             "--task",
             type=Literal[self.task],
             default=self.task,
-            help="What is trained: molecules, dynamics, images, or a symmetry that is "
-            "looked for: discovery. It chooses among model, data and networks.",
+            help="What is trained. It chooses among model, data and networks.",
         )
         parser.add_argument(
             "--output",

@@ -14,12 +14,13 @@ from lieconv_pyg.cli.discovery import DiscoveryCLI
 from lieconv_pyg.cli.dynamics import DynamicsCLI
 from lieconv_pyg.cli.errors import usage_errors
 from lieconv_pyg.cli.images import ImageCLI
+from lieconv_pyg.cli.jets import JetCLI
 from lieconv_pyg.cli.lightning_cli import COMMANDS, LieConvCLI
 from lieconv_pyg.cli.molecules import MoleculeCLI
 from lieconv_pyg.datasets import find_name
 
 TASKS: dict[str, type[LieConvCLI]] = {
-    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI, DiscoveryCLI)
+    cli.task: cli for cli in (MoleculeCLI, DynamicsCLI, ImageCLI, JetCLI, DiscoveryCLI)
 }
 
 

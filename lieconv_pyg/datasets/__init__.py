@@ -1,12 +1,15 @@
 r"""Molecules to train on: QM9, ASE's G2 set, molecular dynamics, and any file that ASE
-reads; structures in and out; and images as point sets: rotated MNIST and rotated digits
-of scikit-learn."""
+reads; structures in and out; images as point sets: rotated MNIST and rotated digits of
+scikit-learn; and jets: the top tagging data and toy ones."""
 
 from lieconv_pyg.datasets.ase_atoms import from_atoms
 from lieconv_pyg.datasets.ase_file import load_ase_file
 from lieconv_pyg.datasets.g2 import G2_TARGETS, load_g2
 from lieconv_pyg.datasets.image_files import read_amat, read_idx
+from lieconv_pyg.datasets.jet_files import JetArrays, read_jet_arrays, read_jet_table
+from lieconv_pyg.datasets.jets import Jets
 from lieconv_pyg.datasets.load import load_molecules
+from lieconv_pyg.datasets.lorentz_toy import LorentzToy, lorentz_target
 from lieconv_pyg.datasets.md_file import load_md_file
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.qm9 import (
@@ -33,6 +36,8 @@ from lieconv_pyg.datasets.targets import (
     find_name,
     qm9_target,
 )
+from lieconv_pyg.datasets.top_tagging import TopTagging
+from lieconv_pyg.datasets.toy_jets import ToyJetArrays, ToyJets, toy_jets
 from lieconv_pyg.datasets.units import (
     dipole_factor,
     energy_factor,
@@ -43,6 +48,9 @@ from lieconv_pyg.datasets.units import (
 __all__ = [
     "G2_TARGETS",
     "QM9_TARGETS",
+    "JetArrays",
+    "Jets",
+    "LorentzToy",
     "Molecules",
     "PointImages",
     "QM9Target",
@@ -50,6 +58,9 @@ __all__ = [
     "RotMNIST",
     "Statistics",
     "Target",
+    "TopTagging",
+    "ToyJetArrays",
+    "ToyJets",
     "choose_references",
     "dipole_factor",
     "energy_factor",
@@ -64,6 +75,7 @@ __all__ = [
     "load_md_file",
     "load_molecules",
     "load_qm9",
+    "lorentz_target",
     "qm9_on_disk",
     "qm9_references",
     "qm9_root",
@@ -72,8 +84,11 @@ __all__ = [
     "random_split",
     "read_amat",
     "read_idx",
+    "read_jet_arrays",
+    "read_jet_table",
     "read_structures",
     "structures_data",
     "target_statistics",
+    "toy_jets",
     "write_structures",
 ]

@@ -4,9 +4,12 @@ from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.egnn import EGNN, EGNNConv
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.images import ImageLieResNet
+from lieconv_pyg.nn.invariant_metric_conv import InvariantMetricConv
+from lieconv_pyg.nn.jets import JetLieResNet
 from lieconv_pyg.nn.lie_conv import LieConv
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
+from lieconv_pyg.nn.lorentz_net import LorentzNet
 from lieconv_pyg.nn.molecules import MoleculeLieResNet
 from lieconv_pyg.nn.original import load_original_state_dict
 
@@ -16,9 +19,12 @@ __all__ = [
     "EGNNConv",
     "GroupNeighborhood",
     "ImageLieResNet",
+    "InvariantMetricConv",
+    "JetLieResNet",
     "LieConv",
     "LieResNet",
     "Lift",
+    "LorentzNet",
     "MoleculeLieResNet",
     "load_original_state_dict",
 ]

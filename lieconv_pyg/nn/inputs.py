@@ -6,7 +6,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from lieconv_pyg.lifting import Lifted
+from lieconv_pyg.lifting import Lifted, check_points_and_batch
 
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
@@ -96,3 +96,18 @@ def check_vectors(
         found = None if vectors is None else tuple(vectors.shape)
         raise ValueError(f"'vectors' must be of shape {shape} (got {found})")
     return vectors
+
+
+def check_momenta(
+    pos: Tensor, batch: Optional[Tensor], batch_size: Optional[int]
+) -> tuple[Tensor, Tensor, int]:
+    """Four-momenta in float64, the batch vector and the number of examples."""
+    batch = check_points_and_batch(pos, batch)
+    if pos.size(1) != 4:
+        raise ValueError(
+            "'pos' must have four-momenta (E, px, py, pz) as rows (got "
+            f"{tuple(pos.shape)})"
+        )
+    number = int(batch[-1]) + 1
+    _check_batch_size(batch_size, number)
+    return pos.double(), batch, number if batch_size is None else batch_size

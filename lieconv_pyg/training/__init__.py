@@ -1,5 +1,5 @@
-r"""Training of molecules, of dynamics, of images, and of what looks for symmetries, on
-Lightning."""
+r"""Training of molecules, dynamics, images and jets, and of what looks for symmetries,
+on Lightning."""
 
 from lieconv_pyg.training.discover import discover
 from lieconv_pyg.training.discovery_data import DiscoveryDataModule
@@ -23,6 +23,21 @@ from lieconv_pyg.training.image_report import (
     ImageTest,
     image_table,
     image_text,
+)
+from lieconv_pyg.training.jet_data import JetDataModule
+from lieconv_pyg.training.jet_metrics import (
+    background_efficiency,
+    background_rejection,
+    roc_auc,
+    roc_curve,
+)
+from lieconv_pyg.training.jet_module import JetModule
+from lieconv_pyg.training.jet_report import (
+    JetReport,
+    JetTest,
+    jet_table,
+    jet_text,
+    roc_plot,
 )
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
@@ -50,6 +65,10 @@ __all__ = [
     "ImageModule",
     "ImageReport",
     "ImageTest",
+    "JetDataModule",
+    "JetModule",
+    "JetReport",
+    "JetTest",
     "MoleculeDataModule",
     "MoleculeModule",
     "MoleculeReport",
@@ -58,15 +77,22 @@ __all__ = [
     "Rollouts",
     "RunProgress",
     "RunReport",
+    "background_efficiency",
+    "background_rejection",
     "discover",
     "dynamics_table",
     "dynamics_text",
     "error_table",
     "image_table",
     "image_text",
+    "jet_table",
+    "jet_text",
     "learning_curve",
     "parity_plot",
     "quiet",
+    "roc_auc",
+    "roc_curve",
+    "roc_plot",
     "warmup_cosine",
     "warmup_cosine_scheduler",
 ]

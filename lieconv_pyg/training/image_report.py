@@ -143,7 +143,7 @@ class ImageReport(OutputsReport):
         """Puts the predictions together and writes the files, on the first process."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         sampler = trainer.test_dataloaders.sampler  # type: ignore[union-attr]
-        index, label, probability = _in_order(self._outputs, list(sampler))
+        index, label, probability = in_order(self._outputs, list(sampler))
         network: Any = pl_module.network
         self.test = ImageTest(
             model=model_name(network),
@@ -173,7 +173,7 @@ class ImageReport(OutputsReport):
             learning_curve(histories, "misread images (%)", self.files[-1])
 
 
-def _in_order(
+def in_order(
     outputs: Sequence[dict[str, Tensor]], indices: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Numbers, labels and probabilities of the images of all processes, each once, in

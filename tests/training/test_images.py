@@ -24,7 +24,7 @@ from lieconv_pyg.training import (
     quiet,
 )
 from lieconv_pyg.training.image_plots import confusion_plot, misread_plot
-from lieconv_pyg.training.image_report import _in_order, _plain
+from lieconv_pyg.training.image_report import _plain, in_order
 
 
 class Linear(torch.nn.Module):
@@ -253,14 +253,14 @@ def test_figures(tmp_path):
         learning_curve({"N": rows}, "misread images (%)", path)
 
 
-def test_predictions_of_several_processes_are_in_order():
+def test_predictions_of_several_processes_arein_order():
     labels, probability = torch.arange(5), torch.rand(5, 3)
     taken = [4, 0, 2, 1, 0]  # one twice, where there are too few
     outputs = [
         {"label": labels[part], "probability": probability[part]}
         for part in (taken[:3], taken[3:])
     ]
-    index, label, found = _in_order(outputs, [*taken, 3])
+    index, label, found = in_order(outputs, [*taken, 3])
     assert index.tolist() == label.tolist() == [0, 1, 2, 4]
     assert found.equal(probability[index])
 
