@@ -6,14 +6,15 @@
 
 LieGAN and Augerino+ look for the symmetry of successive states, on training orbits
 alone. What they find is scored beside the rotations, cleaned, and made a group, on
-which LieResNet predicts five states from the five before; beside it are the same
-network with the true group, MLPs with and without augmentation by what was found, and
-a Hamiltonian network. Orbits are split twice: into those that begin in the lower and
-in the upper half plane, and at random.
+which LieResNet predicts five states from the five before. Beside it are the same
+network with the true group, a network on invariants of the metric that was found
+(InvariantMetricConv, which lifts nothing), MLPs with and without augmentation by what
+was found, and a Hamiltonian network. Orbits are split twice: into those that begin in
+the lower and in the upper half plane, and at random.
 
-Each seed and split leaves a file in the output folder, and is not run again; at the end
-there are results.md and bases.png. Published errors stand beside ours; their networks
-are others (EMLP in the place of LieResNet).
+Each seed and split leaves a file in the output folder, of which nothing is computed
+again; at the end there are results.md and bases.png. Published errors stand beside
+ours; their networks are others (EMLP in the place of LieResNet).
 """
 
 import argparse
@@ -21,6 +22,8 @@ import json
 import math
 import statistics
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,7 +46,8 @@ from lieconv_pyg.discovery import (
 )
 from lieconv_pyg.dynamics import HFC, integrate
 from lieconv_pyg.groups import SO2, LieGroup, MatrixLieGroup
-from lieconv_pyg.nn import LieResNet
+from lieconv_pyg.neighbors.layout import example_pairs
+from lieconv_pyg.nn import InvariantMetricConv, LieResNet
 from lieconv_pyg.training import discover, quiet
 
 NUM = 5  # states given, and as many to predict
@@ -91,6 +95,31 @@ class FromNetwork(torch.nn.Module):
         out = self.net(ones, pos, batch, vectors=history, batch_size=num)
         out = last + out.view(2 * num, 2, NUM, 2)
         return out.view(num, 2, 2, NUM, 2).permute(0, 3, 1, 2, 4).reshape(num, NUM, 8)
+
+
+class FromMetric(torch.nn.Module):
+    """A network on invariants of the first and the last state: what it adds to the last
+    one are their vectors, times numbers that it finds."""
+
+    def __init__(self, metric: Tensor, width: int = 32) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Parameter(torch.eye(8, width))
+        self.convs = torch.nn.ModuleList(
+            InvariantMetricConv(width, metric, update_pos=False, norm=None)
+            for _ in range(2)
+        )
+        self.head = torch.nn.Linear(width, 4 * NUM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States (B, 5, 8) of states (B, 5, 8)."""
+        num = len(x)
+        vectors = x[:, [0, -1]].view(num, 8, 2)
+        edges = example_pairs(torch.arange(num).repeat_interleave(8))
+        h = self.embedding.repeat(num, 1)
+        for conv in self.convs:
+            h, _ = conv(h, vectors.flatten(0, 1), edges)
+        out = self.head(h).view(num, 8, 4 * NUM).mT @ vectors
+        return x[:, -1:] + out.view(num, NUM, 8)
 
 
 class Plain(torch.nn.Module):
@@ -194,25 +223,33 @@ def error(
         return float(F.mse_loss(network(test[0]), test[1]))
 
 
-def group_of(basis: Tensor, data: Tensor) -> LieGroup:
-    """The group of a basis: the block by which it moves each vector, made skew in the
-    metric that it keeps, in the unit of an angle."""
+def from_group(basis: Tensor, data: Tensor) -> FromNetwork:
+    """A network on the group of a basis: the block by which it moves each vector, made
+    skew in the metric that it keeps, in the unit of an angle."""
     block = shared_block(basis, 2, data)
     block = clean_basis(block, invariant_metric(block))
-    return MatrixLieGroup.from_basis(2**0.5 * block)
+    return FromNetwork(MatrixLieGroup.from_basis(2**0.5 * block))
 
 
-def run(split: str, seed: int, args: argparse.Namespace) -> dict:
-    """All errors of one seed and split, and what was found."""
+def from_metric(basis: Tensor, data: Tensor) -> FromMetric:
+    """A network on the metric that the block of a basis keeps best."""
+    return FromMetric(invariant_metric(shared_block(basis, 2, data)).metric.float())
+
+
+def run(found: dict, save: Callable[[dict], None], args: argparse.Namespace) -> None:
+    """Adds what is not there yet of one seed and split: errors, and what was found."""
+    split, seed = found["split"], found["seed"]
     train, test = orbits(split, seed, args.root)
     pairs = step_pairs(train, "two bodies")
     data = pairs.points().double()
     windows = [step_pairs(part, "windows", (NUM, NUM)) for part in (train, test)]
     sets = [(w.x, w.y) for w in windows]
     bases = {"true group": pairs.true_basis}
-    found: dict = {"split": split, "seed": seed, "errors": {}, "discovery": {}}
-    for method in (LieGAN, AugerinoPlus):
-        name = {"AugerinoPlus": "Augerino+"}.get(method.__name__, method.__name__)
+    errors, discovery = found["errors"], found["discovery"]
+    for name, method in {"LieGAN": LieGAN, "Augerino+": AugerinoPlus}.items():
+        if name in discovery:
+            bases[name] = torch.tensor(discovery[name]["basis"], dtype=torch.double)
+            continue
         seed_everything(seed, verbose=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it begins anew is in the results
@@ -220,7 +257,7 @@ def run(split: str, seed: int, args: argparse.Namespace) -> dict:
                 method(pairs.representation), pairs, args.discovery_epochs, seed=seed
             )
         bases[name] = result.basis
-        found["discovery"][name] = {
+        discovery[name] = {
             "basis": result.basis.tolist(),
             "coverage": result.score.coverage,
             "angle": result.score.angles[-1],
@@ -229,25 +266,30 @@ def run(split: str, seed: int, args: argparse.Namespace) -> dict:
             "seconds": result.seconds,
         }
         print(f"{split}, seed {seed}: {result}", flush=True)
+        save(found)
     networks = {"MLP": Plain, "HNN": Hamiltonian}
+    networks["LieResNet, true group"] = lambda: FromNetwork(SO2())
     for name, basis in bases.items():
-        networks[f"LieResNet, {name}"] = lambda b=basis: FromNetwork(
-            SO2() if b is pairs.true_basis else group_of(b, data)
-        )
-        networks[f"MLP augmented, {name}"] = lambda b=basis: Augmented(b)
+        if name != "true group":
+            networks[f"LieResNet, {name}"] = partial(from_group, basis, data)
+        networks[f"InvariantMetricConv, {name}"] = partial(from_metric, basis, data)
+        networks[f"MLP augmented, {name}"] = partial(Augmented, basis)
     for name, make in networks.items():
+        if name in errors:
+            continue
         seed_everything(seed, verbose=False)
         try:
             network = make()
             steps = args.steps * (10 if isinstance(network, Plain) else 1)
             value = error(network, *sets, steps)
         except ValueError as reason:  # no group can be made of it
-            found["errors"][name] = None
+            errors[name] = None
             print(f"  {name}: {reason}", flush=True)
+            save(found)
             continue
-        found["errors"][name] = value if math.isfinite(value) else None
+        errors[name] = value if math.isfinite(value) else None
         print(f"  {name}: {value:.2e}", flush=True)
-    return found
+        save(found)
 
 
 def orbits(split: str, seed: int, root: str | None) -> tuple[Tensor, Tensor]:
@@ -333,9 +375,11 @@ def main() -> None:
     for seed in args.seeds:
         for split in args.splits:
             file = args.output / f"{split.replace(' ', '_')}-{seed}.json"
-            if not file.exists():
-                file.write_text(json.dumps(run(split, seed, args)))
-            results.append(json.loads(file.read_text()))
+            found = dict(split=split, seed=seed, errors={}, discovery={})
+            if file.exists():
+                found = json.loads(file.read_text())
+            run(found, lambda found, to=file: to.write_text(json.dumps(found)), args)
+            results.append(found)
     text = table(results)
     (args.output / "results.md").write_text(text)
     bases = {
