@@ -142,7 +142,8 @@ def check_same(
         model = [{"network": _weighted(m["network"])} for m in model]
     found = differences(model[1], model[0], "model")
     if command != "fit":  # how data become points belongs to the network
-        points = [{k: d.get(k) for k in ("crop", "spacing", "unit")} for d in data]
+        kept = ("unit",) if tasks[1] == "jets" else ("crop", "spacing")
+        points = [{k: d.get(k) for k in kept} for d in data]
         found += differences(points[1], points[0], "data")
     elsewhere = differences(data[1], data[0], "data")
     name = type(data_module).__qualname__
