@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lieconv_pyg.boosts import from_rest_frame, to_rest_frame
 from lieconv_pyg.datasets.jets import SPLITS, Jets, check_number
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.minkowski import from_rest_frame, to_rest_frame
 
 #: Masses in GeV.
 TOP, W = 173.0, 80.4

@@ -56,6 +56,36 @@ def mass_noise(p: Tensor) -> Tensor:
     return MASSLESS * torch.finfo(p.dtype).eps * largest.square()
 
 
+def to_rest_frame(p: Tensor, frame: Tensor) -> Tensor:
+    r"""The momenta :math:`B(P)^{-1} p` of momenta :math:`p` in the rest frame of
+    :math:`P`, with the boost :math:`B(P)` along :math:`\mathbf{P}` that takes
+    :math:`(M, 0, 0, 0)` to :math:`P`.
+
+    .. math::
+        E' = \frac{p \cdot P}{M}, \qquad
+        \mathbf{p}' = \mathbf{p} - \frac{E + E'}{E_P + M} \mathbf{P}
+
+    Args:
+        p (torch.Tensor): Momenta :obj:`(*, 4)`.
+        frame (torch.Tensor): Timelike momenta :math:`P`, :obj:`(*, 4)`; leading shapes
+            broadcast.
+
+    Returns:
+        torch.Tensor: Momenta :obj:`(*, 4)`, in float64.
+    """
+    mass = mass_square(frame).sqrt()
+    energy = minkowski_product(p, frame) / mass
+    p, frame = p.double(), frame.double()
+    share = (p[..., 0] + energy) / (frame[..., 0] + mass)
+    vector = p[..., 1:] - share.unsqueeze(-1) * frame[..., 1:]
+    return torch.cat([energy.unsqueeze(-1), vector], dim=-1)
+
+
+def from_rest_frame(p: Tensor, frame: Tensor) -> Tensor:
+    r"""The momenta :math:`B(P) p`: the inverse of :func:`to_rest_frame`."""
+    return to_rest_frame(p, frame * frame.new_tensor([1.0, -1.0, -1.0, -1.0]))
+
+
 def _product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The rounded product, and its rounding error (Dekker, 1971), a constant as far as
     differentiation goes."""

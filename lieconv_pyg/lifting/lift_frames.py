@@ -5,12 +5,13 @@ from torch import Tensor
 
 from lieconv_pyg.groups import SE2, SE3, SO3, Lorentz
 from lieconv_pyg.groups.base import LieGroup
+from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.groups.ops import homogeneous, matmul
 from lieconv_pyg.groups.rotation import rotation_from_quaternion
 from lieconv_pyg.lifting.frames import frames
 from lieconv_pyg.lifting.lift import lift, settle_center
 from lieconv_pyg.lifting.lifted import Lifted
-from lieconv_pyg.lifting.momenta import boost_to_rest, total_momentum
+from lieconv_pyg.lifting.momenta import total_momentum
 from lieconv_pyg.lifting.ragged import expand_ranges
 from lieconv_pyg.lifting.validation import check_points_and_batch
 
@@ -111,7 +112,7 @@ def _momentum_frames(
     group: Lorentz, pos: Tensor, batch: Tensor, vectors: bool
 ) -> tuple[Tensor, Tensor]:
     total = total_momentum(pos, batch)[batch]
-    rest = boost_to_rest(pos, total)[:, 1:]
+    rest = to_rest_frame(pos, total)[:, 1:]
     rotation, _, example = frames(rest, batch, centered=False, vectors=vectors)
     labels, counts = torch.unique_consecutive(batch, return_counts=True)
     first = counts.cumsum(0) - counts

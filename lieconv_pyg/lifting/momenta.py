@@ -23,6 +23,7 @@ from lieconv_pyg.groups.minkowski import (
     mass_noise,
     mass_square,
     minkowski_product,
+    to_rest_frame,
 )
 from lieconv_pyg.groups.ops import norm
 from lieconv_pyg.lifting.validation import check_points_and_batch
@@ -65,7 +66,7 @@ def jet_frame(pos: Tensor, batch: Tensor | None = None) -> Tensor:
     """
     batch = check_momenta(pos, batch)
     total = total_momentum(pos, batch)
-    return boost_to_rest(pos, _timelike(total, pos)[batch]).to(pos.dtype)
+    return to_rest_frame(pos, _timelike(total, pos)[batch]).to(pos.dtype)
 
 
 def massive_surrogate(
@@ -202,18 +203,6 @@ def check_momenta(pos: Tensor, batch: Tensor | None) -> Tensor:
             f"{tuple(pos.shape)}"
         )
     return batch
-
-
-def boost_to_rest(pos: Tensor, total: Tensor) -> Tensor:
-    r"""The momenta :math:`(N, 4)` in the rest frames of timelike momenta
-    :math:`(N, 4)`, in double precision, see :func:`jet_frame`.
-    """
-    mass = mass_square(total).sqrt()
-    energy = minkowski_product(pos, total) / mass
-    pos, total = pos.double(), total.double()
-    share = (pos[:, 0] + energy) / (total[:, 0] + mass)
-    vector = pos[:, 1:] - share.unsqueeze(1) * total[:, 1:]
-    return torch.cat([energy.unsqueeze(1), vector], dim=1)
 
 
 def total_momentum(pos: Tensor, batch: Tensor) -> Tensor:

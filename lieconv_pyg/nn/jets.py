@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from lieconv_pyg.boosts import to_rest_frame
 from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.nn.inputs import check_momenta
 from lieconv_pyg.nn.lie_resnet import LieResNet

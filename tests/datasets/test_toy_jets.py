@@ -5,10 +5,10 @@ import torch
 from scipy.stats import kstest
 from torch_geometric.loader import DataLoader
 
-from lieconv_pyg.boosts import to_rest_frame
 from lieconv_pyg.datasets import LorentzToy, ToyJets, lorentz_target, toy_jets
 from lieconv_pyg.datasets.jets import mass
 from lieconv_pyg.datasets.toy_jets import _facing, _split
+from lieconv_pyg.groups.minkowski import to_rest_frame
 from tests.nn.jets import boost
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from lieconv_pyg.boosts import to_rest_frame
 from lieconv_pyg.datasets import ToyJets
 from lieconv_pyg.groups import SE3, SO2, SO3, T
+from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.nn import JetLieResNet
 
 from .conftest import randomize

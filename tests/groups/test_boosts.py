@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from lieconv_pyg.boosts import from_rest_frame, to_rest_frame
+from lieconv_pyg.groups.minkowski import from_rest_frame, to_rest_frame
 
 
 def some(num=5, mass=2.0):
