@@ -22,6 +22,7 @@ from lieconv_pyg.discovery.pairs import Representation, SymmetryPairs
 from lieconv_pyg.discovery.plots import plot_basis, plot_metric
 from lieconv_pyg.discovery.problems import (
     discrete_rotation,
+    leading_constituents,
     lorentz_basis,
     lorentz_scattering,
     read_two_body,
@@ -63,6 +64,7 @@ __all__ = [
     "gradient_null_space",
     "identity_penalty",
     "invariant_metric",
+    "leading_constituents",
     "lorentz_basis",
     "lorentz_scattering",
     "plot_basis",

@@ -33,7 +33,9 @@ class InvariantMetric:
     metrics: Tensor
 
 
-def invariant_metric(basis: Tensor, tolerance: float = 0.1) -> InvariantMetric:
+def invariant_metric(
+    basis: Tensor, tolerance: float = 0.1, up_to_scale: bool = False
+) -> InvariantMetric:
     r"""Finds the metric that a basis of a Lie algebra keeps: of all symmetric
     :math:`J` of norm 1 that with the least
     :math:`\sum_i \| L_i^T J + J L_i \|^2`, a singular vector. (LieGAN, Yang et al.
@@ -42,6 +44,9 @@ def invariant_metric(basis: Tensor, tolerance: float = 0.1) -> InvariantMetric:
     Args:
         basis: Generators :math:`(c, n, n)`.
         tolerance: Residuals below it count as invariant.
+        up_to_scale: Whether generators may multiply it by a number, as scalings do,
+            which keep no metric: their traces are left out then, and they too, if
+            nothing else is in them.
 
     Raises:
         TypeError: If the basis is not a floating-point tensor.
@@ -59,6 +64,13 @@ def invariant_metric(basis: Tensor, tolerance: float = 0.1) -> InvariantMetric:
     if bool((norms == 0).any()):
         raise ValueError(f"'basis' has a zero generator, number {int(norms.argmin())}")
     basis = basis / norms.view(-1, 1, 1)
+    if up_to_scale:
+        traces = basis.diagonal(dim1=1, dim2=2).mean(1)
+        basis = basis - traces.view(-1, 1, 1) * torch.eye(basis.size(1)).to(basis)
+        norms = basis.flatten(1).norm(dim=1, keepdim=True).unsqueeze(2)
+        basis = (basis / norms.clamp(min=1e-300))[norms.flatten() > tolerance]
+        if not len(basis):
+            raise ValueError("'basis' has nothing but scalings, which keep any metric")
     values, found = invariant_forms(basis)
     positive = torch.linalg.eigvalsh(found)
     # More positive eigenvalues than negative ones; of as many, a positive first entry.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from lieconv_pyg.discovery.pairs import SymmetryPairs
 from lieconv_pyg.groups.checks import positive
+
+if TYPE_CHECKING:
+    from lieconv_pyg.datasets import Jets
 
 #: The columns of files of two bodies as (q1, p1, q2, p2).
 _TWO_BODY_COLUMNS = (0, 2, 4, 6, 1, 3, 5, 7)
@@ -210,27 +214,42 @@ def discrete_rotation(num_pairs: int = 20_000, seed: int = 0) -> SymmetryPairs:
 
 
 def lorentz_scattering(num_pairs: int = 10_000, seed: int = 0) -> SymmetryPairs:
-    r"""Four momenta, normal with a standard deviation of 1/4, and a polynomial of them
-    that the Lorentz group leaves as it is, the matrix element of `"A Practical Method
-    for Constructing Equivariant Multilayer Perceptrons"
-    <https://arxiv.org/abs/2104.09459>`_:
-    :math:`y = 4 \, A^{\mu \nu} B_{\mu \nu}` with
-    :math:`A = p_1 p_3^T - (p_1 \cdot p_3 - p_1 \cdot p_1) \eta` and
-    :math:`B = p_2 p_4^T - (p_2 \cdot p_4 - p_2 \cdot p_2) \eta`."""
+    r"""Four momenta and a polynomial of them that Lorentz transformations leave as it
+    is, see :class:`~lieconv_pyg.datasets.LorentzToy`."""
+    from lieconv_pyg.datasets import lorentz_target
+
     random = torch.Generator().manual_seed(seed)
     shape = positive(num_pairs, "num_pairs"), 4, 4
     p = torch.randn(shape, generator=random, dtype=torch.double) / 4
-    eta = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.double)
-    dots = torch.einsum("bim,m,bjm->bij", p, eta, p)
-
-    def factor(i: int, j: int) -> Tensor:
-        outer = p[:, i, :, None] * p[:, j, None, :]
-        away = (dots[:, i, j] - dots[:, i, i]).view(-1, 1, 1)
-        return outer - away * torch.diag(eta)
-
-    y = 4 * torch.einsum("bmn,m,n,bmn->b", factor(0, 2), eta, eta, factor(1, 3))
+    y = lorentz_target(p).view(-1)
     return SymmetryPairs(
         p.float(), y.float(), "scalars", true_basis=lorentz_basis(), name="scattering"
+    )
+
+
+def leading_constituents(jets: Jets, num_vectors: int = 2) -> SymmetryPairs:
+    r"""The hardest constituents of jets and their classes, as `LieGAN
+    <https://arxiv.org/abs/2302.00236>`_ has them for top tagging. Jets with fewer are
+    left out.
+
+    Args:
+        jets: Such as :class:`~lieconv_pyg.datasets.ToyJets`, in a unit in which momenta
+            are not large numbers, for the discriminator's sake.
+        num_vectors: How many constituents.
+
+    Raises:
+        ValueError: If no jet has as many.
+    """
+    index = torch.tensor(jets.indices())[jets.counts >= num_vectors]
+    if not len(index):
+        raise ValueError(f"no jet has {positive(num_vectors, 'num_vectors')} particles")
+    rows = jets.slices["pos"][index].unsqueeze(1) + torch.arange(num_vectors)
+    return SymmetryPairs(
+        jets._data.pos[rows].float(),
+        jets._data.y[index],
+        "labels",
+        true_basis=lorentz_basis(),
+        name=f"{num_vectors} hardest constituents of {jets.source} jets",
     )
 
 

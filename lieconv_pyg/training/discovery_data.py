@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch.utils.data import Subset
 
-from lieconv_pyg.datasets import find_name
+from lieconv_pyg.datasets import Jets, TopTagging, ToyJets, find_name
 from lieconv_pyg.discovery.pairs import SymmetryPairs
 from lieconv_pyg.discovery.problems import (
     discrete_rotation,
+    leading_constituents,
     lorentz_scattering,
     read_two_body,
     step_pairs,
@@ -22,7 +23,10 @@ from lieconv_pyg.discovery.problems import (
 )
 from lieconv_pyg.training.base import SplitDataModule
 
-PROBLEMS = ("two_body", "three_body", "discrete_rotation", "lorentz_scattering")
+PROBLEMS = (
+    *("two_body", "three_body", "discrete_rotation", "lorentz_scattering"),
+    *("toy_jets", "top_tagging"),
+)
 
 
 class DiscoveryDataModule(SplitDataModule):
@@ -31,15 +35,18 @@ class DiscoveryDataModule(SplitDataModule):
     Args:
         problem: ``two_body`` or ``three_body``, successive states of bodies that
             attract each other; ``discrete_rotation``, a function that seventh turns
-            leave as it is; or ``lorentz_scattering``, one of four momenta.
+            leave as it is; ``lorentz_scattering``, one of four momenta; ``toy_jets`` or
+            ``top_tagging``, the two hardest constituents of jets, in units of 100 GeV,
+            and what the jet is.
         pairs: Your own pairs for training, in the place of a problem, from Python.
         root: A file with orbits of two bodies, see
-            :func:`~lieconv_pyg.discovery.read_two_body`. By default they are computed.
+            :func:`~lieconv_pyg.discovery.read_two_body`, by default they are computed;
+            or the folder or file of ``top_tagging``.
         split: Of two bodies: ``out_of_distribution``, whose test orbits begin in the
             other half plane, as in the authors' data; or ``iid``.
         extended: Of two bodies: whether generators may mix both bodies.
-        num_train: Training orbits, or pairs of a function. By default 814 orbits of two
-            bodies, 1,000 of three, and 20,000 pairs.
+        num_train: Training orbits, jets, or pairs of a function. By default 814 orbits
+            of two bodies, 1,000 of three, 10,000 jets and 20,000 pairs.
         batch_size: Pairs in a batch of each process.
         seed: Other numbers, other data.
 
@@ -67,8 +74,10 @@ class DiscoveryDataModule(SplitDataModule):
             raise ValueError(f"split must be out_of_distribution or iid, got {split!r}")
         if num_train is not None and num_train < 2:
             raise ValueError(f"num_train must be at least 2, got {num_train}")
-        if self.problem != "two_body" and (root is not None or extended):
-            raise ValueError("root and extended are for the problem two_body")
+        if extended and self.problem != "two_body":
+            raise ValueError("extended is for the problem two_body")
+        if root is not None and self.problem not in ("two_body", "top_tagging"):
+            raise ValueError("root is for the problems two_body and top_tagging")
         self.root = None if root is None else os.path.expanduser(root)
         self.split, self.extended = split, extended
         self.num_train, self.seed = num_train, seed
@@ -92,6 +101,12 @@ class DiscoveryDataModule(SplitDataModule):
                 step_pairs(three_body_orbits(n, seed), "three bodies")
                 for n, seed in ((number, self.seed), (max(number // 5, 1), -1))
             )
+        elif self.problem in ("toy_jets", "top_tagging"):
+            number = self.num_train or 10_000
+            train, test = (
+                leading_constituents(self._jets(part, n))
+                for part, n in (("train", number), ("test", max(number // 5, 1)))
+            )
         else:
             make = discrete_rotation
             if self.problem == "lorentz_scattering":
@@ -108,6 +123,12 @@ class DiscoveryDataModule(SplitDataModule):
         held = Subset(train, range(min(cut, len(train) - 1), len(train)))
         self._parts = [train, held, test]
         self.check_batch_size(len(train))
+
+    def _jets(self, part: str, number: int) -> Jets:
+        if self.problem == "toy_jets":
+            return ToyJets(part, number, self.seed, unit=100.0, max_constituents=2)
+        root = self.root or "data/TopTagging"
+        return TopTagging(root, part, unit=100.0, max_constituents=2, limit=number)
 
     def share(self, other: DiscoveryDataModule) -> None:
         """Takes the pairs that another one with the same arguments has made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Discovery:
             rows.append(str(self.score))
         if self.metric is not None:
             rows.append(
-                f"invariant metric: residual {self.metric.residual:.2g}, over that of "
+                f"metric, invariant up to scale: residual {self.metric.residual:.2g}, over that of "
                 f"the next best {self.metric.gap:.2g}"
             )
         if self.restarts:
@@ -87,7 +88,9 @@ class DiscoveryReport(RunReport):
             collapse = "the basis is zero, or has entries that are not finite"
         else:
             lengths = basis.flatten(1).norm(dim=1)
-            metric = invariant_metric(basis[lengths > 5e-2 * lengths.max()])
+            used = basis[lengths > 5e-2 * lengths.max()]
+            with suppress(ValueError):  # where there are scalings only
+                metric = invariant_metric(used, up_to_scale=True)
             if pairs.true_basis is not None:
                 score = score_basis(
                     basis,

@@ -68,3 +68,17 @@ def test_there_is_none():
 def test_wrong_basis(basis, error, match):
     with pytest.raises(error, match=match):
         invariant_metric(basis)
+
+
+def test_up_to_scale(lorentz):
+    """A dilation and growth keep no metric, but for a factor."""
+    eye = torch.eye(4, dtype=torch.double)
+    grown = torch.cat([lorentz + 0.3 * eye, 2 * eye.unsqueeze(0)])
+    assert invariant_metric(grown).residual > 0.5
+    found = invariant_metric(grown, up_to_scale=True)
+    assert found.residual < 1e-9 and found.gap < 1e-9
+    assert torch.allclose(
+        found.metric, torch.diag(torch.tensor([-0.5, 0.5, 0.5, 0.5])).double()
+    )
+    with pytest.raises(ValueError, match="nothing but scalings"):
+        invariant_metric(eye.unsqueeze(0), up_to_scale=True)
