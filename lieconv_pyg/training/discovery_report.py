@@ -56,8 +56,8 @@ class Discovery:
             rows.append(str(self.score))
         if self.metric is not None:
             rows.append(
-                f"metric, invariant up to scale: residual {self.metric.residual:.2g}, over that of "
-                f"the next best {self.metric.gap:.2g}"
+                f"metric, invariant up to scale: residual {self.metric.residual:.2g}, "
+                f"over that of the next best {self.metric.gap:.2g}"
             )
         if self.restarts:
             rows.append(f"began anew {self.restarts} times")

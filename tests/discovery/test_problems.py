@@ -20,7 +20,8 @@ from lieconv_pyg.discovery import (
     two_body_orbits,
 )
 
-FILE = Path(os.environ.get("LIECONV_DATA", "data")) / "liegan_2body.npz"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+FILE = Path(os.environ.get("LIECONV_DATA", DATA)) / "liegan_2body.npz"
 needs_file = pytest.mark.skipif(not FILE.exists(), reason=f"there is no {FILE}")
 
 
