@@ -9,6 +9,7 @@ from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.molecules import MoleculeLieResNet
 from lieconv_pyg.nn.original import load_original_state_dict
+from lieconv_pyg.nn.relaxed import RelaxedLieConv, relaxation_penalty
 
 __all__ = [
     "EGNN",
@@ -20,5 +21,7 @@ __all__ = [
     "LieResNet",
     "Lift",
     "MoleculeLieResNet",
+    "RelaxedLieConv",
     "load_original_state_dict",
+    "relaxation_penalty",
 ]
