@@ -103,7 +103,7 @@ class LieResNet(torch.nn.Module):
         Features may also be :math:`(B, N, F_{in})`, of :math:`B` examples that share
         their :math:`N` points, such as images: lifts, neighbours and the kernel MLP
         are then computed once for all of them. Without pooling the output is
-        :math:`(B, N, F_{out})`.
+        :math:`(B, N, F_{out})`. Vectors are :math:`(B, N, V, d)` then.
     """
 
     def __init__(
