@@ -24,6 +24,7 @@ def equivariance_error(
     num_elements: int = 4,
     scale: float = 1.0,
     seed: int = 0,
+    in_vectors: Tensor | None = None,
 ) -> float:
     r"""The largest change of a network's output when all points are moved by random
     elements :math:`g` of a group,
@@ -55,6 +56,9 @@ def equivariance_error(
         scale (float, optional): Size of those parts of :math:`g` that are not
             compact, such as translations. (default: :obj:`1.0`)
         seed (int, optional): Draws :math:`g`. (default: :obj:`0`)
+        in_vectors (torch.Tensor, optional): Vectors :math:`(N, V, d)` of the points,
+            which move with them, :math:`v \to L_g v`, and which the model is given as
+            :obj:`vectors`. (default: :obj:`None`)
 
     Returns:
         The error: rounding, about :math:`10^{-12}` in double and :math:`10^{-5}` in
@@ -62,19 +66,22 @@ def equivariance_error(
     """
     generator = torch.Generator(pos.device).manual_seed(seed)
     like: dict[str, Any] = {"dtype": pos.dtype, "device": pos.device}
+    more = {} if in_vectors is None else {"vectors": in_vectors}
     if transport:
         lifted = lift(group, pos, batch, num_lifts, fixed=True)
-        before = model(x, lifted=lifted)
+        before = model(x, lifted=lifted, **more)
     else:
-        before = model(x, pos, batch)
+        before = model(x, pos, batch, **more)
     error = before.new_zeros(())
     for _ in range(num_elements):
         g = group.sample(1, generator=generator, scale=scale, **like)
+        if in_vectors is not None:
+            more = {"vectors": group.act_on_vectors(g.unsqueeze(1), in_vectors)}
         if transport:
             moved = lifted._replace(element=group.compose(g, lifted.element))
-            after = model(x, lifted=moved)
+            after = model(x, lifted=moved, **more)
         else:
-            after = model(x, group.act(g, pos), batch)
+            after = model(x, group.act(g, pos), batch, **more)
         wanted = group.act_on_vectors(g, before) if vectors else before
         error = torch.maximum(error, (after - wanted).abs().max())
     # Not a number where the output is not: torch.maximum keeps it.

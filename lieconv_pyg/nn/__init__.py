@@ -12,6 +12,8 @@ from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.lorentz_net import LorentzNet
 from lieconv_pyg.nn.molecules import MoleculeLieResNet
 from lieconv_pyg.nn.original import load_original_state_dict
+from lieconv_pyg.nn.relaxed import RelaxedLieConv, relaxation_penalty
+from lieconv_pyg.nn.residual_pathway import RPPLieConv, pathway_prior
 
 __all__ = [
     "EGNN",
@@ -26,5 +28,9 @@ __all__ = [
     "Lift",
     "LorentzNet",
     "MoleculeLieResNet",
+    "RPPLieConv",
+    "RelaxedLieConv",
     "load_original_state_dict",
+    "pathway_prior",
+    "relaxation_penalty",
 ]

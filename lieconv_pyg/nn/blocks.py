@@ -33,7 +33,11 @@ class BottleneckBlock(torch.nn.Module):
         act (str or Callable, optional): Activation. (default: :obj:`"silu"`)
         norm (str, optional): As for :class:`~lieconv_pyg.nn.LieConv`.
             (default: :obj:`"batch_norm"`)
-        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`.
+        conv (Callable, optional): Makes the convolution from the arguments of
+            :class:`~lieconv_pyg.nn.LieConv`, and is called like it: that class, or
+            another such as :class:`~lieconv_pyg.nn.RelaxedLieConv`.
+            (default: :class:`~lieconv_pyg.nn.LieConv`)
+        **kwargs (optional): Further arguments of :obj:`conv`.
 
     Shapes:
         - **input:** features :math:`(M, F_{in})`; the lifted points, one
@@ -53,6 +57,7 @@ class BottleneckBlock(torch.nn.Module):
         group: LieGroup,
         act: str | Callable | None = "silu",
         norm: Optional[str] = "batch_norm",
+        conv: Callable[..., torch.nn.Module] = LieConv,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -67,7 +72,7 @@ class BottleneckBlock(torch.nn.Module):
         self.norm1 = make_norm(norm, in_channels)
         self.lin1 = WideLinear(in_channels, in_channels // 4)
         self.norm2 = make_norm(norm, in_channels // 4)
-        self.conv = LieConv(
+        self.conv = conv(
             in_channels // 4, out_channels // 4, group, act=act, norm=norm, **kwargs
         )
         self.norm3 = make_norm(norm, out_channels // 4)

@@ -9,7 +9,7 @@ from lieconv_pyg.groups import SO2, SO3, LieGroup
 from lieconv_pyg.groups.checks import positive, share
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, check_points_and_batch
-from lieconv_pyg.nn.inputs import check_rows
+from lieconv_pyg.nn.inputs import check_rows, check_vectors
 from lieconv_pyg.nn.lie_resnet import LieResNet
 from lieconv_pyg.nn.pixel_grid import PixelGrid
 from lieconv_pyg.nn.resolution import Resolution
@@ -68,13 +68,16 @@ class ImageLieResNet(torch.nn.Module):
         seed (int, optional): For lifts on a shared grid, and for rotations in space.
             (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
-            such as :obj:`pool`, :obj:`radius` or :obj:`norm`.
+            such as :obj:`pool`, :obj:`radius` or :obj:`norm`. With :obj:`in_vectors`
+            and :obj:`out_vectors` vectors are turned with the points wherever these
+            are, and back.
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, or :obj:`None` for ones; points
-          :math:`(N, d)`; batch vector :math:`(N)` *(optional)*
+          :math:`(N, d)`; batch vector :math:`(N)` *(optional)*; vectors
+          :math:`(N, V, d)` *(if there are any)*
         - **output:** :math:`(B, F_{out})`; :math:`(N, F_{out})` with
-          :obj:`pool=None`
+          :obj:`pool=None`; with vectors these times :math:`d`
 
     Example:
         >>> dataset = RotMNIST("data/RotMNIST")
@@ -168,7 +171,8 @@ class ImageLieResNet(torch.nn.Module):
         """Lifted points, and resolutions with all neighbours, of points that are
         shared."""
         generator = torch.Generator(pos.device).manual_seed(self.seed + sample)
-        at = pos if self._has_draws else self._turned(pos, sample)
+        turn = None if self._has_draws else self._turn(pos, sample)
+        at = pos if turn is None else rotations_of(pos).act(turn, pos)
         mode, self.net.lift.training = self.net.lift.training, True
         try:
             lifted = self.net.lift(at, None, generator)
@@ -183,10 +187,10 @@ class ImageLieResNet(torch.nn.Module):
         drawn = self.net.lift.mode == "haar" and self.net.group.stabilizer_dim > 0
         return drawn or self.total_ratio < 1
 
-    def _turned(self, pos: Tensor, sample: int) -> Tensor:
-        """Points in the position of a sample, which is their own in the first."""
+    def _turn(self, pos: Tensor, sample: int) -> Optional[Tensor]:
+        """The rotation of a sample :math:`(d, d)`, none in the first."""
         if sample == 0:
-            return pos
+            return None
         group = rotations_of(pos)
         if isinstance(group, SO2):
             # However many samples there are, they and fixed lifts are spread evenly.
@@ -195,7 +199,7 @@ class ImageLieResNet(torch.nn.Module):
         else:
             generator = torch.Generator().manual_seed(self.seed + sample)
             rotation = group.sample(generator=generator, dtype=pos.dtype)
-        return group.act(rotation.to(pos.device), pos)
+        return rotation.to(pos.device)
 
     def forward(
         self,
@@ -204,6 +208,7 @@ class ImageLieResNet(torch.nn.Module):
         batch: Optional[Tensor] = None,
         batch_size: Optional[int] = None,
         generator: Optional[torch.Generator] = None,
+        vectors: Optional[Tensor] = None,
     ) -> Tensor:
         r"""Applies the network.
 
@@ -214,6 +219,7 @@ class ImageLieResNet(torch.nn.Module):
             batch: Batch vector :math:`(N)`.
             batch_size: Number of examples, if it is known.
             generator: Draws rotations, lifts and neighbours in training.
+            vectors: Vectors :math:`(N, V, d)` of the points, for :obj:`in_vectors`.
 
         Raises:
             ValueError: If the network has a grid that was calibrated, trained on and
@@ -236,16 +242,31 @@ class ImageLieResNet(torch.nn.Module):
             self.grid.clear()  # they were shared by some batches only
             shared = None
         useful = self.grid.is_set or (self.training and size > 1)
+        turns = self.training and self.augment
+        pixels = PixelGrid.of(shared) if turns and shared is not None else None
+        if turns and (pixels is None or self.net.pool is None):
+            useful = False  # turned images have pixels elsewhere
         if x is None or shared is None or not useful:
-            return self._on_points(x, pos, batch, size, generator)
-        on_grid = x.view(size, len(shared), -1)
-        if self.training and self.augment:
-            pixels = PixelGrid.of(shared)
-            if pixels is None:
-                return self._on_points(x, pos, batch, size, generator)
-            on_grid = pixels.rotate(on_grid, self._angles(shared, size, generator))
-        out = self._on_grid(on_grid, shared, generator)
+            return self._on_points(x, pos, batch, size, generator, vectors)
+        on_grid, turn = x.view(size, len(shared), -1), None
+        if vectors is not None:
+            vectors = check_vectors(vectors, x, self.net.in_vectors, pos.size(1))
+            vectors = vectors.unflatten(0, (size, -1))
+        if pixels is not None:
+            angle = self._angles(shared, size, generator)
+            on_grid, turn = pixels.rotate(on_grid, angle), SO2().exp(angle.unsqueeze(1))
+            if vectors is not None:
+                moved = pixels.rotate(vectors.flatten(2), angle).view_as(vectors)
+                vectors = turn_all(turn[:, None, None], moved)
+        out = self._on_grid(on_grid, shared, generator, vectors)
+        out = out if turn is None else self._turned_back(out, turn)
         return out if self.net.pool else out.flatten(0, 1)
+
+    def _turned_back(self, out: Tensor, turn: Tensor) -> Tensor:
+        """Outputs in the position from which points were turned."""
+        if not self.net.out_vectors:
+            return out
+        return turn_all(turn.mT.unsqueeze(-3), out)
 
     def _on_points(
         self,
@@ -254,36 +275,54 @@ class ImageLieResNet(torch.nn.Module):
         batch: Tensor,
         size: int,
         generator: Optional[torch.Generator],
+        vectors: Optional[Tensor],
     ) -> Tensor:
         """The outputs, with points of its own for each example."""
-        if not self.training:
-            out = [
-                self.net(x, self._turned(pos, sample), batch, batch_size=size)
-                for sample in range(self.num_samples)
-            ]
-            return torch.stack(out).mean(0)
-        if self.augment:
-            group = rotations_of(pos)
-            pos = group.act(self._rotations(pos, size, generator)[batch], pos)
-        return self.net(x, pos, batch, batch_size=size, generator=generator)
+
+        def at(turn: Optional[Tensor]) -> Tensor:
+            settings = dict(batch_size=size, generator=generator)
+            if turn is None:
+                return self.net(x, pos, batch, vectors=vectors, **settings)
+            each = turn if turn.dim() == 2 else turn[batch]
+            moved = vectors
+            if vectors is not None:
+                moved = turn_all(each.unsqueeze(-3), vectors)
+            where = rotations_of(pos).act(each, pos)
+            out = self.net(x, where, batch, vectors=moved, **settings)
+            return self._turned_back(out, turn if self.net.pool else each)
+
+        if self.training:
+            return at(self._rotations(pos, size, generator) if self.augment else None)
+        out = [at(self._turn(pos, sample)) for sample in range(self.num_samples)]
+        return torch.stack(out).mean(0)
 
     def _on_grid(
-        self, x: Tensor, pos: Tensor, generator: Optional[torch.Generator]
+        self,
+        x: Tensor,
+        pos: Tensor,
+        generator: Optional[torch.Generator],
+        vectors: Optional[Tensor],
     ) -> Tensor:
         """The outputs, of features :math:`(B, n, F)` on the same points."""
         if not self.training:
             out = []
             for sample in range(self.num_samples):
                 lifted, found = self.grid.found(sample, self._prepare)
-                found = self.net.draw(found)
-                out.append(self.net(x, lifted=lifted, graph=found))
+                found, moved = self.net.draw(found), vectors
+                turn = None if self._has_draws else self._turn(pos, sample)
+                if turn is not None and vectors is not None:
+                    moved = turn_all(turn, vectors)
+                one = self.net(x, lifted=lifted, graph=found, vectors=moved)
+                out.append(one if turn is None else self._turned_back(one, turn))
             return torch.stack(out).mean(0)
         if not self.grid.is_set:
             self.grid.set(pos, *self._prepare(pos), provisional=True)
         every = self.redraw if self._has_draws else None
         lifted, found = self.grid.drawn(every, self._prepare)
         found = self.net.draw(found, generator)
-        return self.net(x, lifted=lifted, graph=found, generator=generator)
+        return self.net(
+            x, lifted=lifted, graph=found, vectors=vectors, generator=generator
+        )
 
     @staticmethod
     def _rotations(
@@ -333,9 +372,15 @@ def rotations_of(pos: Tensor) -> SO2 | SO3:
     Raises:
         ValueError: If the points are neither of the plane nor of space.
     """
-    if pos.size(1) not in (2, 3):
+    if pos.size(-1) not in (2, 3):
         raise ValueError(
             "points are rotated in the plane or in space, and these have "
-            f"{pos.size(1)} coordinates: set augment=False and num_samples=1"
+            f"{pos.size(-1)} coordinates: set augment=False and num_samples=1"
         )
-    return SO2() if pos.size(1) == 2 else SO3()
+    return SO2() if pos.size(-1) == 2 else SO3()
+
+
+def turn_all(rotation: Tensor, v: Tensor) -> Tensor:
+    r"""Vectors :math:`(*, d)` turned by rotations :math:`(*, d, d)`; leading shapes
+    broadcast."""
+    return rotations_of(v).act_on_vectors(rotation.to(v.dtype), v)

@@ -89,9 +89,7 @@ def check_vectors(
     vectors: Optional[Tensor], x: Tensor, number: int, space_dim: int
 ) -> Tensor:
     """The vectors of points, if they are so many for each."""
-    if x.dim() == 3:
-        raise ValueError("'vectors' need 'x' of shape (points, channels)")
-    shape = (x.size(0), number, space_dim)
+    shape = (*x.shape[:-1], number, space_dim)
     if vectors is None or vectors.shape != shape:
         found = None if vectors is None else tuple(vectors.shape)
         raise ValueError(f"'vectors' must be of shape {shape} (got {found})")

@@ -18,12 +18,7 @@ from lieconv_pyg.neighbors import Neighborhood, farthest_points
 from lieconv_pyg.neighbors.radius import check_points
 from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.group_neighborhood import Envelope, GroupNeighborhood
-from lieconv_pyg.nn.inputs import (
-    check_features,
-    check_fit,
-    check_vectors,
-    per_layer,
-)
+from lieconv_pyg.nn.inputs import check_features, check_fit, check_vectors, per_layer
 from lieconv_pyg.nn.lift import Lift
 from lieconv_pyg.nn.norms import make_norm
 from lieconv_pyg.nn.readout import (
@@ -34,12 +29,7 @@ from lieconv_pyg.nn.readout import (
     turn_vectors,
 )
 from lieconv_pyg.nn.resolution import Resolution, make_resolution
-from lieconv_pyg.nn.static_graph import (
-    from_rows,
-    rows_of,
-    select_points,
-    to_rows,
-)
+from lieconv_pyg.nn.static_graph import from_rows, rows_of, select_points, to_rows
 
 
 class LieResNet(torch.nn.Module):
@@ -100,8 +90,9 @@ class LieResNet(torch.nn.Module):
             that each point has: lifted points see them in their frames, as
             :math:`L_u^{-1} v`. With :obj:`lift="frames"` equivariance is exact for
             points without symmetries. (default: :obj:`0`)
-        **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`,
-            such as :obj:`aggr` or :obj:`num_kernel_channels`.
+        **kwargs (optional): Further arguments of
+            :class:`~lieconv_pyg.nn.BottleneckBlock`, such as :obj:`conv`, and of
+            :class:`~lieconv_pyg.nn.LieConv`, such as :obj:`aggr`.
 
     Shapes:
         - **input:** features :math:`(N, F_{in})`, points :math:`(N, d)`, batch vector
@@ -112,7 +103,7 @@ class LieResNet(torch.nn.Module):
         Features may also be :math:`(B, N, F_{in})`, of :math:`B` examples that share
         their :math:`N` points, such as images: lifts, neighbours and the kernel MLP
         are then computed once for all of them. Without pooling the output is
-        :math:`(B, N, F_{out})`.
+        :math:`(B, N, F_{out})`. Vectors are :math:`(B, N, V, d)` then.
     """
 
     def __init__(

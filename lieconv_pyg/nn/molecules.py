@@ -44,13 +44,16 @@ class MoleculeLieResNet(torch.nn.Module):
             as it was given, also where :obj:`augment` has turned it. With
             :obj:`center` they do not depend on where it is, as is right for the
             dipoles of neutral molecules. (default: :obj:`False`)
+        in_vectors (int, optional): Number :math:`V` of vectors of each atom, such as
+            velocities, see there; :obj:`augment` turns them too. (default: :obj:`0`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
             such as :obj:`fill`, :obj:`num_lifts`, or :obj:`pool="sum"` for extensive
             targets.
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)` (in Å for
-          the datasets of this package), batch vector :math:`(N)` *(optional)*
+          the datasets of this package), batch vector :math:`(N)` *(optional)*,
+          vectors :math:`(N, V, 3)` *(if there are any)*
         - **output:** :math:`(B, F_{out})`; with vectors :math:`(B, F_{out}, 3)`, or
           :math:`(B, 3)` for one
     """
@@ -70,6 +73,7 @@ class MoleculeLieResNet(torch.nn.Module):
         center: bool = True,
         pos_scale: float = 1.0,
         out_vectors: bool = False,
+        in_vectors: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -101,6 +105,7 @@ class MoleculeLieResNet(torch.nn.Module):
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             out_vectors=out_vectors,
+            in_vectors=in_vectors,
             **kwargs,
         )
 
@@ -168,6 +173,7 @@ class MoleculeLieResNet(torch.nn.Module):
         batch: Optional[Tensor] = None,
         batch_size: Optional[int] = None,
         generator: Optional[torch.Generator] = None,
+        vectors: Optional[Tensor] = None,
     ) -> Tensor:
         r"""Applies the network.
 
@@ -177,6 +183,7 @@ class MoleculeLieResNet(torch.nn.Module):
             batch: Batch vector :math:`(N)`.
             batch_size: Number of molecules, if it is known.
             generator: Draws augmentation, lifts and neighbours in training.
+            vectors: Vectors :math:`(N, V, 3)` of the atoms, for :obj:`in_vectors`.
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
         if not isinstance(z, Tensor) or z.dim() != 1 or z.is_floating_point():
@@ -193,7 +200,11 @@ class MoleculeLieResNet(torch.nn.Module):
         rotation: Optional[Tensor] = None
         if self.training and self.augment:
             pos, rotation = self._augment(pos, batch, batch_size, generator)
-        out = self.net(x, pos, batch, batch_size=batch_size, generator=generator)
+            if vectors is not None:
+                each = rotation[batch].unsqueeze(1)
+                vectors = SO3().act_on_vectors(each, vectors)
+        settings: dict[str, Any] = dict(batch_size=batch_size, generator=generator)
+        out = self.net(x, pos, batch, vectors=vectors, **settings)
         if not self.out_vectors:
             return out
         if rotation is not None:

@@ -65,6 +65,8 @@ def load_original_state_dict(
     net = getattr(model, "net", model)
     if not isinstance(net, LieResNet):
         raise TypeError(f"'model' must be a 'LieResNet' (got '{type(model)}')")
+    if not all(isinstance(block.conv, LieConv) for block in net.blocks):
+        raise TypeError("'model' must be made of 'LieConv': build it without 'conv'")
     loaded, radii = {}, [torch.tensor(float("nan"))] * net.num_layers
     for name, value in state_dict.items():
         name = name.removeprefix("module.")
@@ -73,8 +75,8 @@ def load_original_state_dict(
         elif not re.match(r"net\.\d+\.conv\.", name):  # a second name of net.5
             ours = _translate(name, net.num_layers)
             if ours.endswith(".conv.lin.weight"):
-                first = cast(BottleneckBlock, net.blocks[0])
-                value = kernel_first(value, first.conv.num_kernel_channels)
+                first = cast(LieConv, cast(BottleneckBlock, net.blocks[0]).conv)
+                value = kernel_first(value, first.num_kernel_channels)
             loaded[ours] = value
     _shift_variances(net, loaded)
     _check(net, loaded)

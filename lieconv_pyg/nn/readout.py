@@ -58,11 +58,12 @@ def turn_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:
 
 def see_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:
     r"""The vectors :math:`L_u^{-1} v` in the frames of lifted points, :math:`(M, F d)`,
-    of vectors :math:`(N, F, d)` in space at the points.
+    of vectors :math:`(N, F, d)` in space at the points; or :math:`(B, M, F d)` of
+    :math:`(B, N, F, d)`, where examples share their points.
     """
     u = lifted.element.to(torch.promote_types(v.dtype, torch.float))
-    vectors = v.index_select(0, lifted.point)
-    return group.act_on_vectors(group.inverse(u).unsqueeze(1), vectors).flatten(1)
+    vectors = v.index_select(-3, lifted.point)
+    return group.act_on_vectors(group.inverse(u).unsqueeze(1), vectors).flatten(-2)
 
 
 def pool_lifted(

@@ -3,7 +3,7 @@ import torch
 
 from lieconv_pyg.groups import SE2, SE3, T
 from lieconv_pyg.neighbors import radius_graph
-from lieconv_pyg.nn import BottleneckBlock
+from lieconv_pyg.nn import BottleneckBlock, LieConv
 
 from .conftest import make_lifted, make_points, randomize, transport
 
@@ -73,3 +73,26 @@ def test_bad_channels(channels):
 
 def test_repr():
     assert str(make(T(2))[0]) == f"BottleneckBlock(8, 12, group={T(2)})"
+
+
+def test_another_convolution():
+    """Made from the arguments of LieConv, and called like it."""
+    made = []
+
+    class Noted(LieConv):
+        def __init__(self, *args, **kwargs):
+            made.append((args, kwargs))
+            super().__init__(*args, **kwargs)
+
+    torch.manual_seed(0)
+    block = BottleneckBlock(8, 12, T(2), conv=Noted, aggr="add")
+    torch.manual_seed(0)
+    plain = BottleneckBlock(8, 12, T(2), aggr="add")
+    arguments = {"act": "silu", "norm": "batch_norm", "aggr": "add"}
+    assert made == [((2, 3, T(2)), arguments)]
+    assert list(block.state_dict()) == list(plain.state_dict())
+    x, pos, batch = make_points(T(2), channels=8, dtype=torch.float)
+    lifted = make_lifted(T(2), pos, batch)
+    graph = radius_graph(T(2), lifted, INF)
+    out = block(x, lifted, graph.edge_index)
+    assert torch.equal(out, plain(x, lifted, graph.edge_index))

@@ -7,6 +7,7 @@ import torch
 
 from lieconv_pyg import LieResNet, load_original_state_dict
 from lieconv_pyg.groups import T
+from lieconv_pyg.nn import RelaxedLieConv
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "T3.npz"
 
@@ -74,6 +75,8 @@ def test_not_a_checkpoint():
         load_original_state_dict(make(), {})
     with pytest.raises(TypeError, match="LieResNet"):
         load_original_state_dict(torch.nn.Linear(2, 2), {})
+    with pytest.raises(TypeError, match="'model' must be made of 'LieConv'"):
+        load_original_state_dict(make(conv=RelaxedLieConv), {})
 
 
 def test_subsampling_is_said_to_differ(state):

@@ -191,9 +191,25 @@ def test_vectors_out():
     batch = torch.arange(EXAMPLES).repeat_interleave(9)
     wanted = model(x.flatten(0, 1), pos.repeat(EXAMPLES, 1), batch)
     torch.testing.assert_close(model(x, pos), wanted)
-    model = LieResNet(3, 2, group, 16, 1, in_vectors=1).double()
-    with pytest.raises(ValueError, match="'vectors' need 'x' of shape"):
-        model(x, pos, vectors=torch.zeros(9, 1, 3))
+
+
+@pytest.mark.parametrize("pool", ["mean", None])
+@pytest.mark.parametrize("group", [SE3(), SO2()], ids=str)
+def test_vectors_in(group, pool):
+    _, pos, _ = make_points(group, (9,))
+    d, settings = group.space_dim, dict(pool=pool, out_vectors=True, in_vectors=2)
+    x, vectors = torch.randn(EXAMPLES, 9, 3), torch.randn(EXAMPLES, 9, 2, d)
+    x, vectors = x.double(), vectors.double()
+    lift = "frames" if group.stabilizer_dim else "haar"
+    model = LieResNet(3, 2, group, 16, 2, lift=lift, **settings).double()
+    model = randomize(model).eval()
+    batch = torch.arange(EXAMPLES).repeat_interleave(9)
+    flat = dict(vectors=vectors.flatten(0, 1))
+    wanted = model(x.flatten(0, 1), pos.repeat(EXAMPLES, 1), batch, **flat)
+    out = model(x, pos, vectors=vectors)
+    torch.testing.assert_close(out.flatten(0, -3), wanted.flatten(0, -3))
+    with pytest.raises(ValueError, match="'vectors' must be of shape"):
+        model(x, pos, vectors=vectors[0])
 
 
 def test_compile_and_autocast():
