@@ -199,14 +199,15 @@ def error(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     steps: int,
+    batch_size: int,
     lr: float = 3e-3,
 ) -> float:
-    """The test error of a network, trained for some steps of 256 windows."""
+    """The test error of a network, trained for some steps."""
     x, y = train
     if isinstance(network, FromNetwork):
         q = x[:, -1].view(-1, 2, 2, 2)[:256, :, 0].flatten(0, 1)
         network.net.calibrate(q, torch.arange(len(q) // 2).repeat_interleave(2))
-    loader = DataLoader(TensorDataset(x, y), 256, shuffle=True, drop_last=True)
+    loader = DataLoader(TensorDataset(x, y), batch_size, shuffle=True, drop_last=True)
     with quiet():
         trainer = Trainer(
             max_steps=steps,
@@ -281,7 +282,7 @@ def run(found: dict, save: Callable[[dict], None], args: argparse.Namespace) -> 
         try:
             network = make()
             steps = args.steps * (10 if isinstance(network, Plain) else 1)
-            value = error(network, *sets, steps)
+            value = error(network, *sets, steps, args.batch_size)
         except ValueError as reason:  # no group can be made of it
             errors[name] = None
             print(f"  {name}: {reason}", flush=True)
@@ -367,6 +368,7 @@ def main() -> None:
         default=2000,
         help="of a network; MLPs, which are quick, have ten times as many",
     )
+    parser.add_argument("--batch-size", type=int, default=256, help="windows in a step")
     args = parser.parse_args()
     if args.root is not None and not Path(args.root).is_file():
         parser.error(f"--root: there is no file {args.root}")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.io import read, write
 
+from lieconv_pyg.discovery import two_body_orbits
 from tests.datasets.test_rotmnist import mnist
 from tests.molecules import distorted
 from tests.qm9_files import made_up_qm9
@@ -255,3 +256,29 @@ def test_rotmnist_of_mnist(example, tmp_path):
         *("--model.network.hidden_channels=8", "--seeds", 0, 1),
     )
     assert "| SE2 |" in out and "nan" not in out
+
+
+def test_two_body(example, tmp_path):
+    """A run, of which nothing is computed again."""
+    orbits = two_body_orbits(24, "plane").numpy()
+    columns = np.argsort([0, 2, 4, 6, 1, 3, 5, 7])
+    files = {"coords": orbits[:16, :, columns], "test_coords": orbits[16:, :, columns]}
+    np.savez(tmp_path / "orbits.npz", **files)
+    given = ["--root=orbits.npz", "--output=out", "--discovery-epochs=1", "--steps=2"]
+    given += ["--seeds", 0, 1]
+    out = example("two_body", *given, "--batch-size", 16)
+    table = Path("out/results.md").read_text()
+    assert table in out and "9.45e-6 (EMLP)" in table and "not found" in table
+    rows = {
+        cells(line)[0]: cells(line)[1:] for line in table.splitlines() if "|" in line
+    }
+    assert re.fullmatch(r"\S+ \(\S+ to \S+\)", rows["LieResNet, true group"][1])
+    assert {p.name for p in Path("out").iterdir()} == {
+        *("results.md", "bases.png", "half_planes-0.json", "half_planes-1.json"),
+        *("random-0.json", "random-1.json"),
+    }
+    before = Path("out/random-1.json").read_text()
+    again = example("two_body", *given, "--batch-size", 16)
+    assert "seed 0" not in again and Path("out/random-1.json").read_text() == before
+    with pytest.raises(SystemExit):
+        example("two_body", "--root=none.npz")
