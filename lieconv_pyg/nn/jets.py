@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups import LieGroup, Lorentz
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.groups.resolver import check_group
@@ -32,12 +32,16 @@ class JetLieResNet(torch.nn.Module):
     such as one of SO(3) or SE(3) with :obj:`lift="frames"`, is here invariant to boosts
     and rotations, in evaluation up to rounding.
 
+    With the :class:`~lieconv_pyg.groups.Lorentz` group points are four-momenta,
+    :math:`p_i' + \epsilon (M, \mathbf{0})`, which have a mass and so a lift, see
+    :func:`~lieconv_pyg.lifting.massive_surrogate`.
+
     Momenta are boosted in float64, whatever the weights are in.
 
     Args:
         group (LieGroup): A group that acts on space and has its rotations:
-            :obj:`SO3()` or :obj:`SE3()`. With others, such as :obj:`T(3)`, outputs
-            depend on the frame in which the momenta are given.
+            :obj:`SO3()` or :obj:`SE3()`; or :obj:`Lorentz()`. With others, such as
+            :obj:`T(3)`, outputs depend on the frame in which the momenta are given.
         out_channels (int, optional): Outputs of each jet. (default: :obj:`2`)
         hidden_channels (int, optional): Width. (default: :obj:`64`)
         num_layers (int, optional): Number of blocks. (default: :obj:`4`)
@@ -47,6 +51,8 @@ class JetLieResNet(torch.nn.Module):
             the units of the scaled momenta. (default: :obj:`20.0`, for GeV)
         points (str, optional): :obj:`"momenta"`, or :obj:`"directions"` for
             :math:`\mathbf{p}_i' / |\mathbf{p}_i'|`. (default: :obj:`"momenta"`)
+        eps (float, optional): The share :math:`\epsilon`, for the Lorentz group.
+            (default: :obj:`0.05`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieResNet`,
             such as :obj:`num_neighbors` or :obj:`fill`.
 
@@ -68,14 +74,20 @@ class JetLieResNet(torch.nn.Module):
         lift: str = "frames",
         pos_scale: float = 20.0,
         points: str = "momenta",
+        eps: float = 0.05,
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if check_group(group).space_dim != 3:
+        self.massive = isinstance(check_group(group), Lorentz)
+        if group.space_dim != 3 and not self.massive:
             raise ValueError(
-                f"jets need a group that acts on space, such as 'SO3()' or 'SE3()'; "
-                f"{group} acts on {group.space_dim} dimensions"
+                f"jets need a group that acts on space, such as 'SO3()' or 'SE3()', or "
+                f"'Lorentz()'; {group} acts on {group.space_dim} dimensions"
             )
+        if self.massive and points != "momenta":
+            raise ValueError("'points' must be 'momenta' for the Lorentz group")
+        if not eps > 0:
+            raise ValueError(f"'eps' must be positive (got {eps})")
         if points not in ("momenta", "directions"):
             raise ValueError(
                 f"'points' must be 'momenta' or 'directions' (got {points!r})"
@@ -84,7 +96,7 @@ class JetLieResNet(torch.nn.Module):
             raise ValueError(f"'pos_scale' must be positive (got {pos_scale})")
         self.out_channels = positive(out_channels, "out_channels")
         self.pos_scale = pos_scale
-        self.points = points
+        self.points, self.eps = points, eps
         self.net = LieResNet(
             2,
             out_channels,
@@ -132,6 +144,8 @@ class JetLieResNet(torch.nn.Module):
         mass = mass[batch]
         x = torch.stack([(energy / mass).log(), mass.log()], dim=1)
         at = pos[:, 1:]
+        if self.massive:
+            at = torch.cat([(energy + self.eps * mass).unsqueeze(1), at], dim=1)
         if self.points == "directions":
             at = at / at.norm(dim=1, keepdim=True).clamp(min=1e-12)
         dtype = self.net.lin_in.weight.dtype

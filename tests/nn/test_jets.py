@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lieconv_pyg.datasets import ToyJets
-from lieconv_pyg.groups import SE3, SO2, SO3, T
+from lieconv_pyg.groups import SE3, SO2, SO3, Lorentz, T
 from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.nn import JetLieResNet
 
@@ -11,6 +11,7 @@ from .jets import boost, jets
 
 NETWORKS = [(SO3(), {}), (SO3(), {"points": "directions"}), (SE3(), {})]
 NETWORKS += [(SE3(alpha=0.5), {"fill": 0.5, "num_neighbors": 5})]
+NETWORKS += [(Lorentz(), {}), (Lorentz(alpha=0.5, beta=0.2), {"fill": 0.5})]
 
 
 def make(group=None, **settings):
