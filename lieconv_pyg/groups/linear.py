@@ -103,8 +103,12 @@ class LinearLieGroup(MatrixLieGroup):
         self.settles_center = whole
         self._root = None
         self._closed: ClosedForm | None = None
+        form_root = o.root if o.root is not None else o.time_root
+        if form_root is not None and o.num_lead == size:
+            self._closed = closed_form(
+                self._basis, form_root @ o.to, o.root is not None
+            )
         if o.root is not None and whole:
-            self._closed = closed_form(self._basis, o.root @ o.to)
             self._root = o.root @ o.to
             turned = self._root @ self._basis @ torch.linalg.inv(self._root)
             self._speed = float(torch.linalg.matrix_norm(turned.flatten(1), ord=2))

@@ -86,6 +86,9 @@ class Orbits:
             orbits are its level sets.
         root (Tensor, optional): :math:`R` with :math:`J = R^\top R`, if the form is
             definite.
+        time_root (Tensor, optional): :math:`R` with :math:`J = R^\top \eta R` and
+            :math:`\eta = \mathrm{diag}(1, -1, \ldots)`, if it has one positive square,
+            and that of the reference is it.
         stabilizer (Tensor): Algebra vectors :obj:`(s, d)` that keep the reference.
         moving (Tensor): Algebra vectors :obj:`(r, d)` normal to these.
         tangents (Tensor): What algebra vectors do to the reference,
@@ -98,6 +101,7 @@ class Orbits:
     reference: Tensor
     form: Tensor | None
     root: Tensor | None
+    time_root: Tensor | None
     stabilizer: Tensor
     moving: Tensor
     tangents: Tensor
@@ -171,6 +175,7 @@ def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
         reference,
         form,
         torch.linalg.cholesky(form).mT if form is not None and definite else None,
+        None if form is None or definite else _time_root(form, reference),
         stabilizer,
         moving,
         tangents,
@@ -221,6 +226,17 @@ def _form(L: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor, bool]:
     largest = reference[reference.abs().argmax()]
     reference = reference * largest.sign()
     return J / (reference @ J @ reference), reference, negative == 0
+
+
+def _time_root(form: Tensor, reference: Tensor) -> Tensor | None:
+    """:math:`R` with :math:`J = R^T diag(1, -1, ...) R` and R e the first axis."""
+    values, vectors = torch.linalg.eigh(form)
+    if int((values > 0).sum()) != 1:
+        return None
+    rows = values.abs().sqrt().flip(0)[:, None] * vectors.t().flip(0)
+    rows[0] = rows[0] * (rows[0] @ reference).sign()
+    off = rows @ reference - torch.eye(len(rows), dtype=rows.dtype)[0]
+    return rows if float(off.abs().max()) < 1e-9 else None
 
 
 def _no_section(why: str) -> ValueError:
