@@ -88,6 +88,23 @@ def test_a_run_that_goes_on():
     assert on.history == whole.history
 
 
+def test_a_collapsed_run_goes_on(capsys):
+    """It says so again, and counts epochs from where it began anew."""
+    args = [*SMALL, "--model.network=lie_gan", WIDTH, "--output=run"]
+    none = ["--model.lr=1e-9", "--model.max_restarts=1"]
+    none += [f"--model.network.init_args.{k}" for k in ("init_scale=1e-6", "sigma=1.0")]
+    with pytest.warns(UserWarning, match="begins anew"):
+        assert main(["fit", *args, *none]) == 0
+    assert "tested   the last epoch, 4" in capsys.readouterr().out
+    assert main(["test", "--ckpt_path=run/checkpoints/last.ckpt"]) == 0
+    out = capsys.readouterr().out
+    assert "no symmetry was found: elements move" in out and "began anew 1 times" in out
+    assert main(["validate", "--ckpt_path=run/checkpoints/last.ckpt"]) == 0
+    more = ["--ckpt_path=run/checkpoints/last.ckpt", "--trainer.max_epochs=3"]
+    assert main(["fit", *args, *none, *more, "--output=on"]) == 0
+    assert "tested   the last epoch, 5" in capsys.readouterr().out
+
+
 def test_what_was_found_becomes_a_group():
     """From the file of a run, in a line of Python or of a configuration."""
     turn = [[[0.0, -1.0], [1.0, 0.0]]]

@@ -19,7 +19,7 @@ from lieconv_pyg.discovery.regularizers import (
     identity_penalty,
 )
 from lieconv_pyg.discovery.spans import matrices
-from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.checks import nonnegative, positive
 
 
 class Predictor(torch.nn.Module):
@@ -110,8 +110,9 @@ class AugerinoPlus(DiscoveryMethod):
             mask, num_channels, coefficients, sigma, init_scale
         )
         self.predictor = Predictor(representation, hidden_channels)
-        self.identity, self.identity_weight = identity, identity_weight
-        self.channel_weight = channel_weight
+        self.identity = identity
+        self.identity_weight = nonnegative(identity_weight, "identity_weight")
+        self.channel_weight = nonnegative(channel_weight, "channel_weight")
 
     def players(self) -> list[Player]:
         return [Player("loss", self._loss, list(self.parameters()))]

@@ -28,8 +28,10 @@ def clean_basis(
     Args:
         basis: Generators :math:`(c, n, n)`, which may depend on each other.
         metric: The invariant metric :math:`J`, symmetric :math:`(n, n)`, or what
-            :func:`~lieconv_pyg.discovery.invariant_metric` returns; none leaves the
-            generators as they are.
+            :func:`~lieconv_pyg.discovery.invariant_metric` returns, where of several
+            metrics the one nearest to the identity is taken; none leaves the generators
+            as they are. Those that were learned then keep their noise, up to which
+            alone they are closed: too little for a group of them.
         tolerance: Directions with singular values below this share of the largest, and
             brackets that leave the span by less than it, are taken for noise.
 
@@ -46,26 +48,36 @@ def clean_basis(
     found = orthonormal(matrices(basis, "basis"), tolerance)
     size = found.size(1)
     if metric is not None:
-        J = metric.metric if isinstance(metric, InvariantMetric) else metric
-        J = _metric(J, size)
+        J = _metric(_choose(metric), size)
         skew = (found - torch.linalg.solve(J, found.mT @ J)) / 2
         if float(skew.flatten(1).norm(dim=1).max()) <= tolerance:
             raise ValueError(
                 "no generator of 'basis' keeps 'metric': give another one, or none"
             )
         found = orthonormal(skew, tolerance)
-    while len(found) > 1:
+    while 1 < len(found) < size**2:
         away = outside(brackets(found), found).flatten(0, 1)
         away = away[away.flatten(1).norm(dim=1) > tolerance]
         if len(away) == 0:
             break
         found = torch.cat([found, orthonormal(away, tolerance)])
-        if len(found) >= size**2:
-            raise ValueError(
-                f"the brackets of 'basis' fill all matrices of size {size}, which is "
-                "no symmetry: give fewer of them, a larger 'tolerance' or a 'metric'"
-            )
+    if len(found) >= size**2 > 1:
+        raise ValueError(
+            f"'basis' and its brackets fill all matrices of size {size}, which is no "
+            "symmetry: give fewer of them, a larger 'tolerance' or a 'metric'"
+        )
     return found
+
+
+def _choose(metric: InvariantMetric | Tensor) -> Tensor:
+    """The metric: of several that are invariant, which is nearest to the identity. The
+    one with the least residual is any of them then, and may be singular."""
+    if not isinstance(metric, InvariantMetric):
+        return metric
+    if len(metric.metrics) < 2:
+        return metric.metric
+    traces = metric.metrics.diagonal(dim1=1, dim2=2).sum(1)
+    return torch.einsum("k,kij->ij", traces, metric.metrics)
 
 
 def _metric(J: Tensor, size: int) -> Tensor:
@@ -73,6 +85,11 @@ def _metric(J: Tensor, size: int) -> Tensor:
         shape = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
         raise ValueError(f"'metric' must have shape ({size}, {size}), got {shape}")
     J = J.detach().to("cpu", torch.float64)
-    if not bool(J.isfinite().all()) or float(torch.linalg.cond(J)) > 1e8:
-        raise ValueError("'metric' is singular, or has infinite or NaN entries")
+    if not bool(J.isfinite().all()):
+        raise ValueError("'metric' has infinite or NaN entries")
+    if float(torch.linalg.cond(J)) > 1e8:
+        raise ValueError(
+            "'metric' is singular: a basis that leaves some directions as they are has "
+            "many metrics, of which you can give another"
+        )
     return (J + J.t()) / 2

@@ -16,7 +16,7 @@ from lieconv_pyg.discovery.regularizers import (
     closure_penalty,
     identity_penalty,
 )
-from lieconv_pyg.groups.checks import positive
+from lieconv_pyg.groups.checks import nonnegative, positive
 from lieconv_pyg.groups.matrix_functions import matrix_log
 
 
@@ -70,7 +70,8 @@ class _Adversaries(DiscoveryMethod):
             raise ValueError(
                 f"'identity' must be one of {', '.join(IDENTITY)}, got {identity!r}"
             )
-        self.identity, self.identity_weight = identity, identity_weight
+        self.identity = identity
+        self.identity_weight = nonnegative(identity_weight, "identity_weight")
         self.discriminator = Discriminator(representation, hidden_channels)
 
     def _generator_parameters(self) -> list[torch.nn.Parameter]:
@@ -170,9 +171,9 @@ class LieGAN(_Adversaries):
             init_scale,
             basis,
         )
-        self.channel_weight = channel_weight
-        self.closure_weight = closure_weight
-        self.norm_weight = norm_weight
+        self.channel_weight = nonnegative(channel_weight, "channel_weight")
+        self.closure_weight = nonnegative(closure_weight, "closure_weight")
+        self.norm_weight = nonnegative(norm_weight, "norm_weight")
         self.sequential = sequential
 
     def elements(self, num: int) -> Tensor:

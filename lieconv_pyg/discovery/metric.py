@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lieconv_pyg.discovery.spans import matrices
+from lieconv_pyg.groups.checks import nonnegative
 from lieconv_pyg.groups.orbits import invariant_forms
 
 
@@ -59,6 +60,7 @@ def invariant_metric(
         tensor([[0.7070, 0.0000],
                 [0.0000, 0.7070]], dtype=torch.float64)
     """
+    nonnegative(tolerance, "tolerance")
     basis = matrices(basis, "basis")
     norms = basis.flatten(1).norm(dim=1)
     if bool((norms == 0).any()):

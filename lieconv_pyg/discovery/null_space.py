@@ -43,18 +43,26 @@ def gradient_null_space(
     Args:
         function: Of :math:`x` :math:`(B, k, n)`; it gives vectors :math:`(B, l, n)`,
             on which generators act too, where the representation has :obj:`"vectors"`,
-            else numbers :math:`(B, m)`.
+            else numbers :math:`(B, m)` or :math:`(B)`.
         x: Points :math:`(B, k, n)`.
         representation: How the group acts on them.
 
     Raises:
-        ValueError: If the function has gradients that are infinite or NaN, or none.
+        ValueError: If shapes do not fit, the function has gradients that are infinite
+            or NaN, or none, or there are too few points.
     """
     n = representation.size
+    if x.dim() != 3 or x.size(2) != n or not len(x):
+        raise ValueError(f"'x' must have shape (B, k, {n}), got {tuple(x.shape)}")
     mask = representation.mask_tensor().flatten().to(x)
     units = torch.diag(mask)[mask != 0].view(-1, n, n)
     with torch.no_grad():
-        out = function(x).flatten(1)
+        out = function(x).reshape(len(x), -1)
+    if representation.y_type == "vectors" and out.size(1) % n:
+        raise ValueError(
+            f"'function' must give vectors (B, l, {n}), as the representation says, "
+            f"got {out.size(1)} numbers for each point"
+        )
 
     def single(point: Tensor) -> Tensor:
         return function(point.unsqueeze(0)).flatten()
@@ -112,7 +120,7 @@ class GradientNullSpace(DiscoveryMethod):
         self.num_channels = num_channels
         if num_channels is not None:
             positive(num_channels, "num_channels")
-        self.num_points = num_points
+        self.num_points = positive(num_points, "num_points")
         self.predictor = Predictor(representation, hidden_channels, "silu")
 
     def players(self) -> list[Player]:

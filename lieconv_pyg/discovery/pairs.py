@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lieconv_pyg.discovery.spans import matrices
 from lieconv_pyg.groups.checks import positive
 
 Y_TYPES = ("vectors", "scalars", "labels")
@@ -113,7 +114,8 @@ class SymmetryPairs(Dataset[tuple[Tensor, Tensor]]):
             self.y = _labels(y)
             y_size = int(y.max()) + 1
         else:
-            self.y = _finite(y.unsqueeze(1) if y.dim() == 1 else y, "y", 2)
+            one_each = isinstance(y, Tensor) and y.dim() == 1
+            self.y = _finite(y.unsqueeze(1) if one_each else y, "y", 2)
             y_size = self.y.size(1)
         if len(self.x) != len(self.y):
             raise ValueError(f"'x' has {len(self.x)} rows, 'y' has {len(self.y)}")
@@ -121,11 +123,13 @@ class SymmetryPairs(Dataset[tuple[Tensor, Tensor]]):
         self.representation = Representation(
             size, self.x.size(1), y_type, y_size, searched
         )
-        if true_basis is not None and true_basis.shape[-2:] != (size, size):
-            raise ValueError(
-                f"'true_basis' must have shape (d, {size}, {size}), got "
-                f"{tuple(true_basis.shape)}"
-            )
+        if true_basis is not None:
+            true_basis = matrices(true_basis, "true_basis")
+            if true_basis.size(1) != size:
+                raise ValueError(
+                    f"'true_basis' must have shape (d, {size}, {size}), got "
+                    f"{tuple(true_basis.shape)}"
+                )
         self.true_basis = true_basis
         self.name = name
 

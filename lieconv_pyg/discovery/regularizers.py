@@ -21,7 +21,12 @@ def identity_penalty(gx: Tensor, x: Tensor, kind: str = "cosine") -> Tensor:
         kind: :obj:`"cosine"`, :math:`| \overline{\cos(g x, x)} |`, the absolute value
             of the mean; or :obj:`"difference"`,
             :math:`1 - \min(\overline{\| g x - x \| / \| x \|}, 1)`.
+
+    Raises:
+        ValueError: If there is no such penalty.
     """
+    if kind not in ("cosine", "difference"):
+        raise ValueError(f"'kind' must be cosine or difference, got {kind!r}")
     if kind == "cosine":
         return F.cosine_similarity(gx, x, dim=-1).mean().abs()
     size = x.norm(dim=-1).clamp(min=torch.finfo(x.dtype).tiny)

@@ -15,14 +15,16 @@ from lieconv_pyg.discovery.spans import (
     outside,
     seen_span,
 )
+from lieconv_pyg.groups.checks import positive
 
 _DEAD = 5e-2  # share of the largest singular value, below which a channel is none
 
 
 @dataclass(frozen=True)
 class BasisScore:
-    r"""What :func:`score_basis` finds. Nothing of it depends on which basis of a span
-    was learned, nor on the length of its generators.
+    r"""What :func:`score_basis` finds. Nothing of it depends on the scale of a basis,
+    nor on which one of a span was learned, but that directions in which it is less than
+    a twentieth as long as in the longest count as dead.
 
     Args:
         dimension (int): Generators that were learned, without dead channels.
@@ -91,25 +93,33 @@ def score_basis(
             f"'learned' are matrices of size {size}, 'true' of size {true.size(1)}"
         )
     if sigma is not None:
+        if not isinstance(sigma, Tensor):
+            raise TypeError(f"'sigma' must be a tensor, got {type(sigma).__name__}")
         if sigma.shape != (len(learned),):
             raise ValueError(
                 f"'sigma' must have shape ({len(learned)},), got {tuple(sigma.shape)}"
             )
         learned = matrices(sigma.detach().cpu().view(-1, 1, 1) * learned, "learned")
     seen = seen_span(data, size)
+    lengths = true.flatten(1).norm(dim=1).clamp(min=1e-300)
+    true = true / lengths.view(-1, 1, 1)
     shown = []
     for basis, name in ((learned, "learned"), (true, "true")):
         if float((basis @ seen).norm()) <= 1e-9 * float(basis.norm()):
             raise ValueError(f"'data' show nothing of '{name}'")
         shown.append(basis @ seen)
-    spans = [orthonormal(basis, _DEAD).flatten(1) for basis in shown]
+    spans = [
+        orthonormal(basis, tolerance).flatten(1)
+        for basis, tolerance in zip(shown, (_DEAD, 1e-6), strict=True)
+    ]
     cosines = torch.linalg.svdvals(spans[0] @ spans[1].t()).clamp(max=1)
     total = float(cosines.square().sum())
     span = orthonormal(learned, _DEAD)
-    searched = torch.ones(size, size) if mask is None else mask
-    if searched.shape != (size, size):
+    searched = torch.ones(size, size) if mask is None else mask.cpu()
+    if searched.shape != (size, size) or not bool(searched.any()):
         raise ValueError(
-            f"'mask' must have shape ({size}, {size}), got {tuple(searched.shape)}"
+            f"'mask' must have shape ({size}, {size}) and entries other than 0, got "
+            f"shape {tuple(searched.shape)}"
         )
     units = torch.eye(size**2, dtype=torch.double)[searched.flatten() != 0]
     units = units.view(-1, size, size) @ seen
@@ -147,15 +157,15 @@ def score_cyclic(learned: Tensor, true: Tensor, order: int) -> tuple[int, float]
         ValueError: If shapes do not fit, or the order is less than 2.
     """
     L, turn = (
-        matrices(x.view(1, *x.shape[-2:]), name)
+        matrices(x.unsqueeze(0) if x.dim() == 2 else x, name)
         for x, name in ((learned, "learned"), (true, "true"))
     )
-    if L.shape != turn.shape:
+    if L.shape != turn.shape or len(L) > 1:
         raise ValueError(
             f"'learned' and 'true' must be single generators of one size, got "
             f"{tuple(learned.shape)} and {tuple(true.shape)}"
         )
-    if order < 2:
+    if positive(order, "order") < 2:
         raise ValueError(f"'order' must be at least 2, got {order}")
     k = torch.arange(1, order, dtype=torch.double).view(-1, 1, 1)
     powers = torch.linalg.matrix_exp(k * L)

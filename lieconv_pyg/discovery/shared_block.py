@@ -46,7 +46,13 @@ def shared_block(
     copied = torch.stack([torch.block_diag(*[unit] * copies) for unit in units])
     shown, wanted = (copied @ seen).flatten(1).t(), (basis @ seen).flatten(1).t()
     found = torch.linalg.lstsq(shown, wanted, driver="gelsd").solution
-    off = (shown @ found - wanted).norm(dim=0) / wanted.norm(dim=0)
+    lengths = wanted.norm(dim=0)
+    if not bool((lengths > 1e-9 * basis.flatten(1).norm(dim=1).max()).all()):
+        raise ValueError(
+            f"'basis' has a generator that is zero, or does nothing to 'data', number "
+            f"{int(lengths.argmin())}: leave it out"
+        )
+    off = (shown @ found - wanted).norm(dim=0) / lengths
     if not bool((off <= tolerance).all()):
         raise ValueError(
             f"'basis' does not move all vectors of size {size} alike: generators are "

@@ -50,7 +50,8 @@ def seen_span(data: Tensor | None, size: int) -> Tensor:
     """
     if data is None:
         return torch.eye(size, dtype=torch.double)
-    if not isinstance(data, Tensor) or data.dim() != 2 or data.size(1) != size:
+    bad = not isinstance(data, Tensor) or data.dim() != 2 or not len(data)
+    if bad or data.size(1) != size:
         shape = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
         raise ValueError(f"'data' must have shape (points, {size}), got {shape}")
     data = data.detach().to("cpu", torch.double)

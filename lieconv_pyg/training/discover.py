@@ -35,6 +35,7 @@ def discover(
         seed: Of the random numbers.
 
     Raises:
+        TypeError: If the method or the pairs are something else.
         ValueError: If an argument is out of range, or the method was built for another
             representation.
 
@@ -43,6 +44,10 @@ def discover(
         >>> pairs = SymmetryPairs(x, x.norm(dim=1), "scalars")
         >>> found = discover(LieGAN(pairs.representation), pairs)  # doctest: +SKIP
     """
+    if not isinstance(method, DiscoveryMethod):
+        raise TypeError(f"'method' must be a DiscoveryMethod, got {type(method)}")
+    if not isinstance(pairs, SymmetryPairs):
+        raise TypeError(f"'pairs' must be SymmetryPairs, got {type(pairs)}")
     data = DiscoveryDataModule(pairs=pairs, batch_size=batch_size)
     module = DiscoveryModule(method, lr, max_restarts)
     module.check(data)

@@ -45,6 +45,7 @@ class DiscoveryModule(NetworkModule):
         self.restarts = 0
         #: What is wrong with the last epoch, or nothing.
         self.collapse: str | None = None
+        self._broken: str | None = None  # what was not finite, if anything
         self._began = 0  # the epoch with which what is trained now began
         self._collapsed = 0  # epochs in a row
         self._players = network.players()
@@ -95,6 +96,7 @@ class DiscoveryModule(NetworkModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """A step of each player."""
+        batch = self._as_weights(batch)
         optimizers = self.optimizers()
         if not isinstance(optimizers, list):
             optimizers = [optimizers]
@@ -102,7 +104,7 @@ class DiscoveryModule(NetworkModule):
         for player, optimizer in zip(self._players, optimizers, strict=True):
             loss = player.loss(*batch)
             if not bool(loss.isfinite()):
-                self.collapse = f"the {player.name} is not finite"
+                self.collapse = self._broken = f"the {player.name} is not finite"
                 self._restart(self.current_epoch)
                 return
             optimizer.zero_grad()
@@ -117,21 +119,33 @@ class DiscoveryModule(NetworkModule):
 
     def on_train_epoch_end(self) -> None:
         """Begins anew where what was learned has collapsed."""
-        x = self.trainer.datamodule.parts[0].x[:512]  # type: ignore[attr-defined]
-        self.collapse = self.network.collapsed(x.to(self.device))
+        self.collapse = self._broken or self.look(
+            self.trainer.datamodule.parts[0].x  # type: ignore[attr-defined]
+        )
         self._collapsed = self._collapsed + 1 if self.collapse else 0
         is_last = self.current_epoch + 1 == self.trainer.max_epochs
         if self._collapsed >= (1 if is_last else _PATIENCE):
             self._restart(self.current_epoch + 1)
 
+    def look(self, x: Tensor) -> str | None:
+        """What is wrong with what was learned, seen on some vectors, or nothing."""
+        (x,) = self._as_weights([x[:512].to(self.device)])
+        return self.network.collapsed(x)
+
+    def _as_weights(self, batch: list[Tensor]) -> list[Tensor]:
+        """Vectors and numbers in the weights' precision."""
+        like = next(self.network.parameters()).dtype
+        return [t.to(like) if t.is_floating_point() else t for t in batch]
+
     def _restart(self, epoch: int) -> None:
         """Begins anew with an epoch, if that is still allowed."""
         self._collapsed = 0
         if self.restarts >= self.max_restarts:
-            if self.collapse and "finite" in self.collapse:
+            if self._broken:
                 self.trainer.should_stop = True
             return
         self.restarts += 1
+        self._broken = None
         warnings.warn(
             f"collapsed in epoch {self.current_epoch + 1}, {self.collapse}: begins "
             f"anew ({self.restarts} of {self.max_restarts})",
@@ -143,6 +157,8 @@ class DiscoveryModule(NetworkModule):
             optimizer.optimizer.state.clear()
         self._extend(epoch - self._began)
         self._began = epoch
+        if epoch == self.current_epoch:  # what is left of it counts
+            self.on_train_epoch_start()
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """The loss of the first player."""
@@ -153,7 +169,7 @@ class DiscoveryModule(NetworkModule):
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: list[Tensor], stage: str) -> None:
-        loss = self._players[0].loss(*batch).detach()
+        loss = self._players[0].loss(*self._as_weights(batch)).detach()
         self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(batch[0]))
 
     def on_validation_epoch_end(self) -> None:

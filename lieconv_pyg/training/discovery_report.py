@@ -82,7 +82,7 @@ class DiscoveryReport(RunReport):
         pairs = trainer.datamodule.parts[0]  # type: ignore[attr-defined]
         method = pl_module.network
         basis = method.find_basis(pairs.x, pairs.y).detach().cpu().double()
-        collapse = pl_module.collapse
+        collapse = pl_module.collapse or pl_module.look(pairs.x)
         score = metric = None
         if not bool(basis.isfinite().all()) or not bool(basis.any()):
             collapse = "the basis is zero, or has entries that are not finite"

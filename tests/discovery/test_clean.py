@@ -54,10 +54,30 @@ def test_an_orthonormal_basis_stays(so3):
     )
 
 
+def test_one_of_several_metrics(spin):
+    """A turn of one plane, or of several alike, keeps many: that nearest to the
+    identity cleans."""
+    turn = spin[0, :2, :2].double()
+    turn = turn / turn.abs().max()
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(8, 8, generator=random, dtype=torch.double)
+    once = torch.block_diag(turn, torch.zeros(1, 1))
+    for true in (once, torch.block_diag(*[turn] * 4)):
+        n = len(true)
+        for size in (0.0, 1e-3):
+            learned = (true + size * noise[:n, :n]).unsqueeze(0)
+            found = clean_basis(learned, invariant_metric(learned))
+            torch.testing.assert_close(found, -found.mT, rtol=0, atol=10 * size + 1e-9)
+            away = found.mul(true).sum().abs() / true.norm()
+            assert float(away) > 1 - 20 * size**2 - 1e-9
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         (dict(basis=torch.randn(3, 3, 3)), "fill all matrices of size 3"),
+        (dict(basis=torch.eye(9).view(9, 3, 3)), "fill all matrices of size 3"),
+        (dict(metric=torch.full((3, 3), torch.nan)), "infinite or NaN"),
         (dict(metric=torch.eye(2)), r"'metric' must have shape \(3, 3\), got \(2, 2\)"),
         (dict(metric="J"), r"'metric' must have shape \(3, 3\), got str"),
         (dict(metric=torch.ones(3, 3)), "'metric' is singular"),
@@ -95,3 +115,6 @@ def test_shared_block(spin):
     once = torch.block_diag(turn, 0 * turn).unsqueeze(0)
     with pytest.raises(ValueError, match="does not move all vectors"):
         shared_block(once, 2)
+    none = torch.stack([torch.block_diag(turn, turn), torch.zeros(4, 4).double()])
+    with pytest.raises(ValueError, match="zero, or does nothing to 'data', number 1"):
+        shared_block(none, 2)

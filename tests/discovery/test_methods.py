@@ -21,6 +21,7 @@ from lieconv_pyg.discovery import (
     affine_generators,
     discrete_rotation,
     gradient_null_space,
+    identity_penalty,
     lorentz_basis,
     score_basis,
     score_cyclic,
@@ -163,7 +164,7 @@ class Nothing(DiscoveryMethod):
         return [Player("loss", self._loss, [self.weight])]
 
     def _loss(self, x, y):
-        wrong = self.bad == "nan" and self.resets == 0
+        wrong = self.bad == "nan always" or (self.bad == "nan" and self.resets == 0)
         return self.weight.square().sum() + (math.nan if wrong else 0.0)
 
     def elements(self, num):
@@ -179,7 +180,7 @@ class Nothing(DiscoveryMethod):
 
 
 @pytest.mark.parametrize(
-    ("bad", "restarts", "epochs"), [("once", 1, 7), ("twice", 2, 6), ("nan", 1, 2)]
+    ("bad", "restarts", "epochs"), [("once", 1, 7), ("twice", 2, 6), ("nan", 1, 3)]
 )
 def test_collapse_begins_anew(bad, restarts, epochs):
     """The epochs before do not count."""
@@ -205,6 +206,41 @@ def test_collapse_that_stays_is_said():
     )
     assert "elements move points by 0.1 % only" in found.collapse
     assert "no symmetry was found" in str(found)
+
+
+def test_a_loss_that_stays_infinite_is_said():
+    pairs = plane(300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = discover(Nothing(pairs.representation, "nan always"), pairs, 8, 100)
+    assert (found.restarts, found.collapse) == (3, "the loss is not finite")
+
+
+class OnceNaN(LieGAN):
+    """Its first loss is not a number. It remembers which channels are in use."""
+
+    def _fool(self, x, y):
+        self.seen.append(self.generator.active.tolist())
+        return super()._fool(x, y) * (math.nan if len(self.seen) == 1 else 1.0)
+
+
+def test_sequential_channels_begin_anew_in_an_epoch():
+    """With the first one alone."""
+    pairs = plane(300)
+    method = OnceNaN(pairs.representation, 2, sequential=True, hidden_channels=8)
+    method.seen = []
+    with pytest.warns(UserWarning, match="begins anew"):
+        discover(method, pairs, 4, 100)
+    assert method.seen[:12] == [[1, 0]] * 6 + [[0, 1]] * 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_pairs_in_other_precisions(dtype):
+    pairs = plane(100)
+    other = SymmetryPairs(pairs.x.to(dtype), pairs.y.to(dtype))
+    for method in (LieGAN, SymmetryGAN, AugerinoPlus, Augerino, GradientNullSpace):
+        network = method(other.representation, hidden_channels=8)
+        assert discover(network, other, 1, 50).basis.shape[1:] == (2, 2)
 
 
 def test_displacement_and_collapse():
@@ -328,3 +364,36 @@ def test_augerino_for_molecules():
         assert network.penalty() == 0
     with pytest.raises(ValueError, match="give augment=False"):
         AugerinoMolecules(MoleculeLieResNet(SE3(), hidden_channels=8, num_layers=1))
+
+
+def test_wrong_settings():
+    pairs = plane(10)
+    r = pairs.representation
+    for weight in ("identity_weight", "channel_weight", "closure_weight"):
+        with pytest.raises(ValueError, match=f"'{weight}' must be at least 0"):
+            LieGAN(r, **{weight: -1.0})
+    with pytest.raises(ValueError, match="'identity_weight' must be at least 0"):
+        AugerinoPlus(r, identity_weight=math.nan)
+    with pytest.raises(ValueError, match="'num_points' must be at least 1"):
+        GradientNullSpace(r, num_points=0)
+    with pytest.raises(TypeError, match="'method' must be a DiscoveryMethod"):
+        discover(torch.nn.Linear(2, 2), pairs)
+    with pytest.raises(TypeError, match="'pairs' must be SymmetryPairs"):
+        discover(LieGAN(r), pairs.x)
+    with pytest.raises(ValueError, match="'kind' must be cosine or difference"):
+        identity_penalty(pairs.x, pairs.x, "none")
+
+
+def test_null_space_of_numbers():
+    """One number for each point is as good as a row of one."""
+    r = Representation(2, y_type="scalars")
+    x = torch.randn(20, 1, 2, dtype=torch.double)
+    found = gradient_null_space(lambda x: x.square().sum((1, 2)), x, r)
+    rows = gradient_null_space(lambda x: x.square().sum(2), x, r)
+    assert_close(found.generators, rows.generators)
+    assert_close(found.generators[0].abs(), TURN[0].abs() / 2**0.5)
+    for wrong, match in ((x[:, 0], "shape"), (x[:0], "shape"), (x[:1], "more points")):
+        with pytest.raises(ValueError, match=match):
+            gradient_null_space(lambda x: x.square().sum((1, 2)), wrong, r)
+    with pytest.raises(ValueError, match=r"must give vectors \(B, l, 2\)"):
+        gradient_null_space(lambda x: x.square().sum((1, 2)), x, Representation(2))

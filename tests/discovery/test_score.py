@@ -52,6 +52,12 @@ def test_dead_channels(lorentz):
     assert score_basis(learned, lorentz, sigma=sigma).dimension == 6
 
 
+def test_lengths_of_the_truth_do_not_matter(lorentz):
+    lengths = 10.0 ** torch.arange(-3, 3).double()
+    found = score_basis(lorentz, lengths.view(-1, 1, 1) * lorentz)
+    assert found.true_dimension == 6 and found.coverage == pytest.approx(1)
+
+
 def test_what_data_cannot_show(spin):
     """A generator that mixes two bodies which are always opposite acts on them as the
     rotation does, and is at 45 degrees to it."""
@@ -92,6 +98,9 @@ def test_two_bodies_as_they_were_measured(spin):
         (dict(data=torch.rand(5, 2)), ValueError, r"'data' must have shape .points, 3"),
         (dict(data=torch.full((5, 3), torch.inf)), ValueError, "'data' has infinite"),
         (dict(data=torch.eye(3)[2:]), ValueError, "'data' show nothing of 'true'"),
+        (dict(data=torch.zeros(0, 3)), ValueError, "'data' must have shape"),
+        (dict(mask=torch.zeros(3, 3)), ValueError, "entries other than 0"),
+        (dict(sigma=[1.0] * 3), TypeError, "'sigma' must be a tensor"),
         (dict(sigma=torch.ones(2)), ValueError, r"'sigma' must have shape \(3,\)"),
         (dict(mask=torch.ones(2, 2)), ValueError, r"'mask' must have shape \(3, 3\)"),
     ],
