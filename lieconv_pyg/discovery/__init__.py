@@ -19,7 +19,7 @@ from lieconv_pyg.discovery.null_space import (
     gradient_null_space,
 )
 from lieconv_pyg.discovery.pairs import Representation, SymmetryPairs
-from lieconv_pyg.discovery.plots import plot_basis, plot_metric
+from lieconv_pyg.discovery.plots import plot_basis, plot_losses, plot_metric
 from lieconv_pyg.discovery.problems import (
     discrete_rotation,
     leading_constituents,
@@ -68,6 +68,7 @@ __all__ = [
     "lorentz_basis",
     "lorentz_scattering",
     "plot_basis",
+    "plot_losses",
     "plot_metric",
     "read_two_body",
     "score_basis",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from lieconv_pyg.discovery.metric import InvariantMetric
 from lieconv_pyg.discovery.spans import matrices
-from lieconv_pyg.figures import new_figure
+from lieconv_pyg.figures import COLOURS, new_figure
 
 
 def plot_basis(bases: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     r"""Shows generators as pictures of their entries, blue where they are positive and
-    red where they are negative, a row a basis, each over its largest entry.
+    red where they are negative, a row a basis, each over its largest entry, which
+    stands behind its name.
 
     Args:
         bases: Generators :math:`(c, n, n)` by name.
@@ -34,9 +36,10 @@ def plot_basis(bases: Mapping[str, Tensor], path: str | os.PathLike[str]) -> Non
     for row, (name, basis) in zip(grid, found.items(), strict=True):
         for axes in row:
             axes.set_axis_off()
-        most = float(basis.abs().max())
         for k, L in enumerate(basis):
-            _matrix(row[k], L / most, f"{name}, $L_{{{k + 1}}}$")
+            most = float(L.abs().max())
+            title = f"{name}, $L_{{{k + 1}}}$ ({most:.2g})"
+            _matrix(row[k], L / max(most, 1e-30), title)
     figure.savefig(path)
 
 
@@ -51,6 +54,35 @@ def plot_metric(metric: InvariantMetric, path: str | os.PathLike[str]) -> None:
     J = metric.metric
     title = f"invariant metric\nresidual {metric.residual:.2g}, gap {metric.gap:.2g}"
     _matrix(figure.subplots(), J / J.abs().max(), title)
+    figure.savefig(path)
+
+
+def plot_losses(
+    losses: Mapping[str, Sequence[float]], path: str | os.PathLike[str]
+) -> None:
+    r"""Shows the losses of a method over the epochs, with the value :math:`\log 2` of a
+    discriminator that cannot tell.
+
+    Args:
+        losses: Of each player, an entry an epoch.
+        path: The PNG file to write.
+    """
+    figure = new_figure(5.4, 3.6, 150)
+    axes = figure.subplots()
+    for (name, values), colour in zip(losses.items(), COLOURS, strict=False):
+        epochs = range(1, len(values) + 1)
+        mark = "." if len(values) == 1 else None
+        axes.plot(epochs, values, color=colour, label=name, marker=mark)
+    if "discriminator" in losses:
+        style = dict(color="0.5", linewidth=1, linestyle="--")
+        axes.axhline(math.log(2), label="log 2: nothing to tell by", **style)
+    axes.set(xlabel="epoch", ylabel="loss")
+    values = [value for row in losses.values() for value in row]
+    if min(values) > 0:
+        axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     figure.savefig(path)
 
 
