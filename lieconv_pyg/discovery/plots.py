@@ -78,7 +78,7 @@ def plot_losses(
         axes.axhline(math.log(2), label="log 2: nothing to tell by", **style)
     axes.set(xlabel="epoch", ylabel="loss")
     values = [value for row in losses.values() for value in row]
-    if min(values) > 0:
+    if 0 < 20 * min(values) < max(values):
         axes.set_yscale("log")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
