@@ -24,6 +24,7 @@ from lieconv_pyg.training.image_report import (
     image_table,
     image_text,
 )
+from lieconv_pyg.training.meta import MetaModule, MetaTest, meta_train
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
 from lieconv_pyg.training.molecule_report import MoleculeReport
@@ -50,6 +51,8 @@ __all__ = [
     "ImageModule",
     "ImageReport",
     "ImageTest",
+    "MetaModule",
+    "MetaTest",
     "MoleculeDataModule",
     "MoleculeModule",
     "MoleculeReport",
@@ -65,6 +68,7 @@ __all__ = [
     "image_table",
     "image_text",
     "learning_curve",
+    "meta_train",
     "parity_plot",
     "quiet",
     "warmup_cosine",
