@@ -42,7 +42,7 @@ class MetaModule(NetworkModule):
     def __init__(self, network: MAML, lr: float = 1e-3) -> None:
         super().__init__(network, lr, 0.0)
         #: The loss of each step.
-        self.losses: list[Tensor] = []
+        self.losses: list[float] = []
         #: The test error of each task.
         self.errors: list[Tensor] = []
 
@@ -58,7 +58,7 @@ class MetaModule(NetworkModule):
         x, y = x.take_along_dim(order, 1), y.take_along_dim(order, 1)
         loss = self.network.errors(x, y).mean()
         self._divergence.note(loss.detach(), Data())
-        self.losses.append(loss.detach())
+        self.losses.append(loss.item())
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(x))
         return loss
 
@@ -185,7 +185,7 @@ def meta_train(
         type(network).__name__,
         test.name,
         torch.cat(module.errors),
-        torch.stack(module.losses).cpu(),
+        torch.tensor(module.losses),
         tuple(learner.rates.tolist()),
         score,
         seconds,
