@@ -282,3 +282,27 @@ def test_two_body(example, tmp_path):
     assert "seed 0" not in again and Path("out/random-1.json").read_text() == before
     with pytest.raises(SystemExit):
         example("two_body", "--root=none.npz")
+
+
+def test_msr(example):
+    out = example(
+        *("msr", "--tasks", "rank2", "convolution", "--steps=3", "--train=40"),
+        *("--test=9", "--size=4", "--output=out"),
+    )
+    table = out[out.index("| mean square error") :]
+    rows = [cells(line) for line in table.splitlines() if line.startswith("| ")]
+    assert rows[0][1:] == ["rank2", "convolution"]
+    assert [row[0] for row in rows[1:]] == [
+        *("MSR", "MSR from the true sharing", "MAML, dense", "MAML, convolution"),
+        *("MAML, locally connected", "zero for everything"),
+    ]
+    for row in rows[1:-1]:
+        assert all(re.fullmatch(r"\d\.\d{3} ± \d\.\d{3}", cell) for cell in row[1:])
+    assert "MSR on rank2: 4 patterns, 6 true ones, coverage 0.0" in table
+    truth = r"MSR from the true sharing on convolution: 3 patterns, 3 true .* 0\.99"
+    assert re.search(truth, table)
+    assert Path("out/results.md").read_text() in out
+    for name in ("losses.png", "sharing.png"):
+        assert Path("out", name).stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="msr: error: 'batch_size' 32 is more than"):
+        example("msr", "--train=4")

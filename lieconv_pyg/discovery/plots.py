@@ -1,4 +1,5 @@
-"""Figures of bases and metrics, as PNG files. They need no display."""
+"""Figures of bases, metrics and patterns of sharing, as PNG files. They need no
+display."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from lieconv_pyg.discovery.metric import InvariantMetric
-from lieconv_pyg.discovery.spans import matrices
+from lieconv_pyg.discovery.msr_score import sharing_spans
+from lieconv_pyg.discovery.spans import matrices, outside
 from lieconv_pyg.figures import COLOURS, new_figure
+from lieconv_pyg.groups.checks import positive
 
 
 def plot_basis(bases: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
@@ -83,6 +86,44 @@ def plot_losses(
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+
+
+def plot_sharing(
+    learned: Tensor, true: Tensor, path: str | os.PathLike[str], num: int = 3
+) -> None:
+    r"""Shows patterns of sharing as pictures of their entries: some that were learned,
+    each over its largest entry; the true ones, over theirs; and what of the true ones
+    is in the span of the learned ones, to the same scale.
+
+    Args:
+        learned: Matrices :math:`(k, m, n)`, such as the patterns of
+            :class:`~lieconv_pyg.discovery.SharedLinear`.
+        true: Those of the tasks :math:`(d, m, n)`.
+        path: The PNG file to write.
+        num: The number of each that is shown, at the most.
+
+    Raises:
+        TypeError: If patterns are not a floating-point tensor, or :obj:`num` not an
+            integer.
+        ValueError: If shapes do not fit, or entries are infinite or NaN.
+    """
+    span, _ = sharing_spans(learned, true)
+    known = true.detach().cpu().double()[: positive(num, "num")]
+    found = learned.detach().cpu().double()[:num]
+    largest = known.abs().amax((1, 2), keepdim=True).clamp(min=1e-30)
+    rows = {
+        "learned": found / found.abs().amax((1, 2), keepdim=True).clamp(min=1e-30),
+        "true, in the learned span": (known - outside(known, span)) / largest,
+        "true": known / largest,
+    }
+    width = max(map(len, rows.values()))
+    figure = new_figure(0.4 + 2.6 * width, 0.4 + 2.8 * len(rows), 110)
+    grid = figure.subplots(len(rows), width, squeeze=False)
+    for panels, (name, patterns) in zip(grid, rows.items(), strict=True):
+        for panel in panels:
+            panel.set_axis_off()
+        for k, pattern in enumerate(patterns):
+            _matrix(panels[k], pattern, f"{name}, {k + 1}")
     figure.savefig(path)
 
 
