@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups import SE2, SE3, SO3
+from lieconv_pyg.groups import SE2, SE3, SIM2, SO3
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.ops import homogeneous, matmul
 from lieconv_pyg.groups.rotation import rotation_from_quaternion
@@ -42,7 +42,9 @@ def lift_frames(
 
     Groups with a trivial stabilizer lift each point in one way, which is
     equivariant already. For :class:`~lieconv_pyg.groups.SO3`, which does not
-    translate, frames are taken about the coordinate origin.
+    translate, frames are taken about the coordinate origin. Those of
+    :class:`~lieconv_pyg.groups.SIM2` have a scale, the root mean square distance from
+    the centroid (1 for a single place).
 
     Args:
         group (LieGroup): The group.
@@ -66,15 +68,19 @@ def lift_frames(
     batch = check_points_and_batch(pos, batch, group)
     if group.stabilizer_dim == 0:
         return lift(group, pos, batch)
-    if not isinstance(group, (SE2, SO3, SE3)):
+    if not isinstance(group, (SE2, SIM2, SO3, SE3)):
         raise ValueError(
-            f"there are no equivariant frames for {group!r}: only SE2, SO3 and SE3 "
-            f"have them. Use lift='haar'"
+            f"there are no equivariant frames for {group!r}: only SE2, SIM2, SO3 and "
+            f"SE3 have them. Use lift='haar'"
         )
 
     pos = settle_center(group, pos, batch)
     translates = group.matrix_dim == group.space_dim + 1
     rotation, center, example = frames(pos, batch, centered=translates, vectors=vectors)
+    labels, counts = torch.unique_consecutive(batch, return_counts=True)
+    number = torch.searchsorted(labels, example)
+    if isinstance(group, SIM2):
+        rotation = rotation * _sizes(pos, counts)[number].view(-1, 1, 1)
     if translates:
         frame = homogeneous(rotation, center)
     else:
@@ -83,11 +89,23 @@ def lift_frames(
         turn = rotation_from_quaternion(rotation.new_tensor(GENERIC))
         frame = matmul(rotation, turn)
 
-    labels, counts = torch.unique_consecutive(batch, return_counts=True)
-    number = torch.searchsorted(labels, example)
     first = counts.cumsum(0) - counts
     component, point = expand_ranges(first[number], counts[number])
     frame = frame.index_select(0, component)
     local = group.act(group.inverse(frame), pos.index_select(0, point))
     element, orbit = group.section(local)
     return Lifted(group.compose(frame, element), orbit, batch[point], point, component)
+
+
+def _sizes(pos: Tensor, counts: Tensor) -> Tensor:
+    r"""The root mean square distance of the points of each example from their
+    centroid; 1 for a single place, up to rounding."""
+    x = pos.double()
+    index = torch.repeat_interleave(counts, output_size=len(pos))
+    zeros = x.new_zeros(counts.size(0), x.size(1))
+    center = zeros.index_add(0, index, x) / counts.unsqueeze(1)
+    square = (x - center[index]).square().sum(1)
+    mean = zeros[:, 0].index_add(0, index, square) / counts
+    largest = zeros[:, 0].scatter_reduce(0, index, x.detach().abs().amax(1), "amax")
+    single = mean <= (16 * torch.finfo(pos.dtype).eps * largest).square()
+    return torch.where(single, 1.0, mean).sqrt().to(pos.dtype)

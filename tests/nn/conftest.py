@@ -17,8 +17,10 @@ NAMES = [
     "SQ",
     "RxSQ",
     "SE2",
+    "SIM2",
     "SO3",
     "SE3",
+    "Galilei2",
 ]
 
 
