@@ -86,6 +86,7 @@ def plot_losses(
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+    figure.savefig(path)
 
 
 def plot_sharing(
