@@ -330,3 +330,21 @@ def test_patience(capsys):
     assert re.search(said, capsys.readouterr().out)
     with pytest.raises(UsageError, match="patience must be at least 1"):
         fit([*given, "--patience=0", "--output=no"], table=False)
+
+
+def test_another_convolution(capsys):
+    """By its name, which the folder keeps."""
+    name = "lieconv_pyg.nn.RelaxedLieConv"
+    args = [*TINY_SE3, f"--model.network.init_args.conv={name}", "--output=run"]
+    assert main(["fit", *args]) == 0
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert saved["model"]["network"]["init_args"]["conv"] == name
+    tested = _errors(capsys.readouterr().out)
+    assert main(["test", "--ckpt_path=run/checkpoints/best.ckpt"]) == 0
+    assert _errors(capsys.readouterr().out) == tested
+
+
+def _errors(out):
+    """The error of the network and its number of parameters."""
+    line = next(line for line in out.splitlines() if line.startswith("MoleculeLie"))
+    return line.split()[:6]
