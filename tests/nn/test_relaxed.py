@@ -261,7 +261,7 @@ def test_no_points_and_no_edges(side):
 
 
 def test_compile_and_autocast():
-    relaxed, x, lifted, graph = make(SE3(), dtype=torch.float, num_banks=2)
+    relaxed, x, lifted, graph = make(T(3), dtype=torch.float, num_banks=2)
     args = (x, lifted, graph.edge_index, graph.edge_attr)
     expected = relaxed(*args)
     compiled = torch.compile(relaxed, fullgraph=True, dynamic=True, backend="eager")
