@@ -1,6 +1,7 @@
 """The programs in ``examples/``, on a few molecules."""
 
 import csv
+import json
 import re
 import runpy
 import sys
@@ -306,3 +307,37 @@ def test_msr(example):
         assert Path("out", name).stat().st_size > 10_000
     with pytest.raises(SystemExit, match="msr: error: 'batch_size' 32 is more than"):
         example("msr", "--train=4")
+
+
+@pytest.mark.parametrize("data,dials", [("inertia", (0, 0.3)), ("pendulum", (0.3,))])
+def test_soft_symmetry(example, data, dials):
+    args = [
+        *("soft_symmetry", "--data", data, "--dial", *dials, "--seeds", 0),
+        *("--num", 20, "--epochs", 2, "--batch-size", 10, "--hidden", 8),
+    ]
+    out = example(*args)
+    table = out[out.index("| test error") :]
+    folder = Path("runs/soft_symmetry") / data
+    assert (folder / "results.md").read_text() in out
+    assert (folder / "soft_symmetry.png").stat().st_size > 10_000
+    files = sorted(folder.glob("*.json"))
+    results = {file.stem: json.loads(file.read_text())["result"] for file in files}
+    kinds = ("RPP", "exact", "free", "relaxed")
+    names = [f"{kind}-{dial}-0" for kind in kinds for dial in dials]
+    assert list(results) == names
+    for name, result in results.items():
+        assert 0 < result["test"] < 3
+        assert (result["equivariance"] < 1e-5) == name.startswith("exact")
+        assert (result["data"] < 1e-5) == name.endswith("-0-0")
+        assert f"{result['equivariance']:.2g}" in table
+    assert results["relaxed-0.3-0"]["parameters"] > results["exact-0.3-0"]["parameters"]
+
+    written = [file.stat().st_mtime_ns for file in files]
+    again = example(*args)
+    assert again.strip() == table.strip()  # nothing is trained again
+    assert [file.stat().st_mtime_ns for file in files] == written
+    with pytest.raises(SystemExit, match=r"exact-\S+-0.json is of other settings"):
+        example(*args, "--lr", 0.1)
+    # Other penalties are for relaxed networks only.
+    with pytest.raises(SystemExit, match=r"relaxed-\S+-0.json is of other settings"):
+        example(*args, "--penalty", 0.1)
