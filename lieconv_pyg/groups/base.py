@@ -122,7 +122,8 @@ class LieGroup(ABC):
         """
         A = self._element(A, "A")
         basis = self.generators(torch.float64, A.device).flatten(1)
-        inverse = torch.linalg.pinv(basis).to(A.dtype)
+        size = basis.norm(dim=1, keepdim=True)
+        inverse = (torch.linalg.pinv(basis / size) / size.t()).to(A.dtype)
         return (A.flatten(-2).unsqueeze(-1) * inverse).sum(dim=-2)
 
     def bracket(self, a: Tensor, b: Tensor) -> Tensor:

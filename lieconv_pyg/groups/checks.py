@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_DEPENDENT = 1e-6  # sines of angles below it are rounding, in float32 too
+
 
 def trailing_shape(x: Tensor, name: str, shape: tuple[int, ...], owner: Any) -> Tensor:
     r"""Checks that :obj:`x` is a floating-point tensor whose last dimensions are
@@ -120,18 +122,45 @@ def matrix_stack(value: Tensor, name: str, shape: str) -> Tensor:
 
 def matrix_basis(generators: Tensor, name: str) -> Tensor:
     r"""Checks a stack of linearly independent square matrices, of shape
-    :obj:`(dim, m, m)`, and returns a copy in float64 on the CPU.
+    :obj:`(dim, m, m)` and of any lengths, and returns a copy in float64 on the CPU.
 
     Raises:
         TypeError: If it is not a floating-point tensor.
-        ValueError: If it has another shape, infinite or NaN entries, or linearly
-            dependent matrices.
+        ValueError: If it has another shape, infinite or NaN entries, a matrix of zeros,
+            or linearly dependent matrices.
     """
     basis = matrix_stack(generators, f"`{name}`", "(dim, m, m)")
-    rank = int(torch.linalg.matrix_rank(basis.flatten(1)))
+    size = basis.abs().amax(dim=(1, 2))
+    if not bool(size.all()):
+        raise ValueError(
+            f"`{name}` has a zero generator, number {int(size.argmin())}: leave it out"
+        )
+    unit = basis.flatten(1) / size[:, None]
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    rank = int(torch.linalg.matrix_rank(unit, rtol=_DEPENDENT))
     if rank < len(basis):
         raise ValueError(
             f"`{name}` are linearly dependent: {len(basis)} matrices of rank {rank}; "
             f"leave out the superfluous ones"
         )
     return basis
+
+
+def matrix_form(value: Any, name: str, size: int) -> Tensor:
+    r"""Checks the matrix :obj:`(size, size)` of a form, or what has one as
+    :obj:`metric`, and returns it in float64 on the CPU.
+
+    Raises:
+        TypeError: If it is not a floating-point tensor.
+        ValueError: If it has another shape, or infinite or NaN entries.
+    """
+    value = getattr(value, "metric", value)
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"`{name}` must be a floating-point tensor")
+    if value.shape != (size, size):
+        raise ValueError(
+            f"`{name}` must have shape ({size}, {size}), got {tuple(value.shape)}"
+        )
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"`{name}` has infinite or NaN entries")
+    return value.detach().to("cpu", torch.float64)

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups.checks import matrix_basis, positive
+from lieconv_pyg.groups.checks import matrix_basis, matrix_form, positive
 from lieconv_pyg.groups.closed_form import ClosedForm, closed_form
 from lieconv_pyg.groups.matrix import MatrixLieGroup
 from lieconv_pyg.groups.ops import Device, matmul, matvec, norm, randn
-from lieconv_pyg.groups.orbits import Orbits, find_orbits
+from lieconv_pyg.groups.orbits import Orbits, find_orbits, is_compact
 from lieconv_pyg.groups.planar import relative_radius, relative_radius_bound
 
+_STEPS = 200  # to a point; after a quarter of them it is sought in another way
 _FACTORS = 32  # of a product of random elements that is as good as uniform
 
 
@@ -75,10 +76,7 @@ class LinearLieGroup(MatrixLieGroup):
             raise ValueError(
                 f"`basis` are all matrices of size {size}, which is no symmetry"
             )
-        if metric is not None and metric.shape != (size, size):
-            raise ValueError(
-                f"`metric` must have shape ({size}, {size}), got {tuple(metric.shape)}"
-            )
+        metric = None if metric is None else matrix_form(metric, "metric", size)
         if stabilizer_scale is not None and not 0 < stabilizer_scale < math.inf:
             raise ValueError(
                 f"`stabilizer_scale` must be positive, got {stabilizer_scale}"
@@ -89,7 +87,7 @@ class LinearLieGroup(MatrixLieGroup):
         super().__init__(checked, orbit_dim=self.orbits.label_dim, alpha=alpha)
         stabilizer = torch.einsum("sd,dij->sij", self.orbits.stabilizer, self._basis)
         #: Whether random elements of the stabilizer are uniform.
-        self.has_compact_stabilizer = _is_compact(stabilizer)
+        self.has_compact_stabilizer = is_compact(stabilizer)
         if not self.has_compact_stabilizer and stabilizer_scale is None:
             raise ValueError(
                 "points cannot be lifted to this group: their stabilizers are not "
@@ -113,6 +111,22 @@ class LinearLieGroup(MatrixLieGroup):
             turned = self._root @ self._basis @ torch.linalg.inv(self._root)
             self._speed = float(torch.linalg.matrix_norm(turned.flatten(1), ord=2))
         self._is_planar = whole and self.dim == 1 and size == 2
+        # Logarithms of the leading coordinates: others may have turned further.
+        self._lead: MatrixLieGroup | None = None
+        L = self._block(self._basis)
+        rank = int(torch.linalg.matrix_rank(L.flatten(1)))
+        if o.num_lead < size and rank == self.dim:
+            self._lead = MatrixLieGroup(L)
+
+    def _block(self, u: Tensor) -> Tensor:
+        """What elements do to the leading coordinates."""
+        o = self.orbits
+        return (o.to.to(u) @ u @ o.back.to(u))[..., : o.num_lead, : o.num_lead]
+
+    def _start(self, u: Tensor, tolerance: float) -> Tensor:
+        if self._lead is None:
+            return super()._start(u, tolerance)
+        return self._lead._start(self._block(u), tolerance)
 
     def exp(self, a: Tensor) -> Tensor:
         if self._closed is None:
@@ -143,7 +157,7 @@ class LinearLieGroup(MatrixLieGroup):
         else:
             J, e = o.form.to(lead), o.reference.to(lead)
             square = (lead * matvec(J, lead)).sum(-1)
-            bad = (square <= 0) | ((lead * matvec(J, e)).sum(-1) <= 0)
+            bad = ~((square > 0) & ((lead * matvec(J, e)).sum(-1) > 0))
             reference = (o.back[:, : o.num_lead] @ o.reference).tolist()
             why = (
                 f"not in the orbits of multiples of {[round(c, 4) for c in reference]}"
@@ -213,46 +227,56 @@ class LinearLieGroup(MatrixLieGroup):
     def _offset(self, u: Tensor, lead: Tensor) -> Tensor:
         """Seen from the elements, how far points are from the reference."""
         o = self.orbits
-        block = (o.to.to(u) @ u @ o.back.to(u))[:, : o.num_lead, : o.num_lead]
-        seen = torch.linalg.solve(block, lead.unsqueeze(2)).squeeze(2)
+        seen = torch.linalg.solve(self._block(u), lead.unsqueeze(2)).squeeze(2)
         return seen - o.reference.to(u)
 
     def _search(self, lead: Tensor) -> tuple[Tensor, Tensor]:
         """Elements u exp(a) near enough. Where lifts are unique a is 0; else u is the
-        identity, so that one lift of many is chosen by a rule that is smooth."""
+        identity, so that one lift of many is chosen by a rule that is smooth, but for
+        points that are not found so."""
         o = self.orbits
-        unique = not len(o.stabilizer)
         u = self.identity(len(lead), dtype=lead.dtype, device=lead.device)
         a = lead.new_zeros(len(lead), len(o.moving))
-        speed = (o.tangents @ o.moving.t()).to(lead)  # of the reference
-        reach = 0.7 * float(o.reference.norm())
         tolerance = 1e-9 * (1 + norm(lead))
-        for _ in range(200):
-            away = self._offset(self._times(u, a), lead)
-            far = norm(away) > tolerance
-            if not bool(far.any()):
+        left = torch.arange(len(lead), device=lead.device)
+        for number in range(_STEPS):
+            away = self._offset(self._times(u[left], a[left]), lead[left])
+            far = norm(away) > tolerance[left]
+            left, away = left[far], away[far]
+            if not len(left):
                 return u, a
-            step = matvec(self._inverse_jacobian(a), away)
-            length = norm(matvec(speed, step))
-            wanted = length.clamp(max=reach)
-            if o.root is not None:
-                # Points on the far side are not reached by what is left of them in the
-                # direction of the step; of opposite points nothing is.
-                behind = away @ o.reference.to(lead) < -o.reference.square().sum()
-                lost = behind & (length < 1e-9)
-                first = torch.eye(a.size(1), dtype=a.dtype, device=a.device)[0]
-                step = torch.where(lost[:, None], first, step)
-                length = norm(matvec(speed, step))
-                wanted = torch.where(behind, reach, wanted)
-            step = step * (wanted / length.clamp(min=1e-300))[:, None]
-            a = a + torch.where(far[:, None], step, 0.0)
-            if unique:
-                u, a = self._times(u, a), torch.zeros_like(a)
+            if number == _STEPS // 4:
+                a[left] = 0.0
+                away = self._offset(u[left], lead[left])
+            a[left] = a[left] + self._step(a[left], away)
+            if not len(o.stabilizer) or number >= _STEPS // 4:
+                u[left] = self._times(u[left], a[left])
+                a[left] = 0.0
         raise ValueError(
-            f"{int(far.sum())} point(s) were not reached from the reference point of "
-            f"{self!r}: they are in other orbits. Leave them out, or use "
+            f"{len(left)} point(s) were not reached from the reference point of "
+            f"{self!r}: are they in other orbits? Leave them out, or use "
             "InvariantMetricConv, which needs no lifts"
         )
+
+    def _step(self, a: Tensor, away: Tensor) -> Tensor:
+        """The change of a that leads to what is away from the reference, as far as a
+        step goes."""
+        o = self.orbits
+        speed = (o.tangents @ o.moving.t()).to(a)  # of the reference
+        reach = 0.7 * float(o.reference.norm())
+        step = matvec(self._inverse_jacobian(a), away)
+        length = norm(matvec(speed, step))
+        wanted = length.clamp(max=reach)
+        if o.root is not None:
+            # Points on the far side are not reached by what is left of them in the
+            # direction of the step; of opposite points nothing is.
+            behind = away @ o.reference.to(a) < -o.reference.square().sum()
+            lost = behind & (length < 1e-9)
+            first = torch.eye(a.size(1), dtype=a.dtype, device=a.device)[0]
+            step = torch.where(lost[:, None], first, step)
+            length = norm(matvec(speed, step))
+            wanted = torch.where(behind, reach, wanted)
+        return step * (wanted / length.clamp(min=1e-300))[:, None]
 
     def origin(self, q: Tensor) -> Tensor:
         o = self.orbits
@@ -374,17 +398,3 @@ class LinearLieGroup(MatrixLieGroup):
             "stabilizer_scale": self.stabilizer_scale,
             "alpha": self.alpha,
         }
-
-
-def _is_compact(basis: Tensor) -> bool:
-    """Whether elements of an algebra (s, n, n) have imaginary eigenvalues only, and a
-    basis of eigenvectors."""
-    if not len(basis):
-        return True
-    random = torch.Generator().manual_seed(0)
-    mix = torch.randn(8, len(basis), generator=random, dtype=basis.dtype)
-    elements = torch.cat([basis, torch.einsum("ks,sij->kij", mix, basis)])
-    sizes = torch.linalg.matrix_norm(elements)
-    values, vectors = torch.linalg.eig(elements)
-    real = values.real.abs().amax(1) / sizes
-    return bool((real < 1e-6).all()) and bool((torch.linalg.cond(vectors) < 1e6).all())

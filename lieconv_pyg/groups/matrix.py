@@ -108,20 +108,23 @@ class MatrixLieGroup(LieGroup):
         return LinearLieGroup(basis, metric, stabilizer_scale, alpha)
 
     def _structure_constants(self) -> Tensor:
-        # c[i, j, k] with [A_i, A_j] = sum_k c[i, j, k] A_k.
-        A = self._basis
+        # c[i, j, k] with [A_i, A_j] = sum_k c[i, j, k] A_k, from those of unit length.
+        size = torch.linalg.matrix_norm(self._basis)
+        A = self._basis / size[:, None, None]
         products = matmul(A[:, None], A[None, :])
         brackets = products - products.transpose(0, 1)
-        scale = products.abs().amax()
-        if bool(brackets.abs().amax() <= 1e-12 * scale):
+        if bool(brackets.abs().amax() <= 1e-12):
             return torch.zeros(3 * (self.dim,), dtype=A.dtype)
-        c = self.vee(brackets)
-        if bool((brackets - self.hat(c)).abs().amax() > 1e-8 * scale):
+        c = brackets.flatten(2) @ torch.linalg.pinv(A.flatten(1))
+        left = brackets - torch.einsum("ijk,kab->ijab", c, A)
+        if bool(left.abs().amax() > 1e-8):
             raise ValueError(
                 "`generators` are not closed under the bracket, so they are no basis "
-                "of a Lie algebra: add the generators that their brackets contain"
+                "of a Lie algebra: add the generators that their brackets contain, in "
+                "float64. Those that were learned are closed up to noise only: "
+                "lieconv_pyg.discovery.clean_basis, with a metric, takes it away"
             )
-        return c
+        return c * size[:, None, None] * size[:, None] / size
 
     def exp(self, a: Tensor) -> Tensor:
         a = self._algebra(a)

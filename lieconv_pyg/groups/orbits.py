@@ -52,14 +52,14 @@ def _span(columns: Tensor) -> Tensor:
     return left
 
 
-def _lead(basis: Tensor) -> Tensor:
-    """Which coordinates the first one is mixed with by generators (d, m, m)."""
+def _leads(basis: Tensor) -> list[Tensor]:
+    """Sets of coordinates that generators (d, m, m) mix with no others."""
     linked = basis.abs().amax(0) > 1e-9 * basis.abs().max()
     linked = linked | linked.t() | torch.eye(len(linked), dtype=torch.bool)
-    found = linked[0]
     for _ in range(len(linked)):
-        found = linked[found].any(0)
-    return found
+        linked = (linked.double() @ linked.double()) > 0
+    first = linked.double().argmax(1)
+    return [first == k for k in first.unique()]
 
 
 def _rank(basis: Tensor, point: Tensor) -> int:
@@ -134,10 +134,24 @@ def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
     inner = torch.linalg.solve(back, basis @ back)[:, : moved.size(1), : moved.size(1)]
     random = torch.Generator().manual_seed(0)
     anywhere = torch.randn(len(inner[0]), generator=random, dtype=basis.dtype)
-    lead = torch.ones(len(anywhere), dtype=torch.bool)
+    leads = [torch.ones(len(anywhere), dtype=torch.bool)]
     if _rank(inner, anywhere) < len(anywhere) - 1:
-        lead = _lead(inner)
+        leads = _leads(inner)
+    errors = []
+    for lead in leads:
+        try:
+            return _orbits_of(inner, lead, back, metric, anywhere)
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _orbits_of(
+    inner: Tensor, lead: Tensor, back: Tensor, metric: Tensor | None, anywhere: Tensor
+) -> Orbits:
+    """The orbits of what generators move, in coordinates with these in front."""
     order = torch.cat([lead.nonzero(), (~lead).nonzero()]).flatten()
+    fixed = back[:, len(lead) :]
     back = torch.cat([back[:, order], fixed], dim=1)
     num = int(lead.sum())
     L = inner[:, lead][:, :, lead]
@@ -147,17 +161,18 @@ def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
         reference = _open_reference(L)
     elif rank == num - 1:
         part = back[:, :num]
-        given = None if metric is None else part.t() @ metric.to(basis) @ part
+        given = None if metric is None else part.t() @ metric.to(inner) @ part
         form, reference, definite = _form(L, given)
     else:
-        raise _no_section(f"orbits have {rank} of {num} dimensions")
+        raise _no_section(
+            f"orbits have {rank} of {num} dimensions. (Where points are several "
+            "vectors that move alike, shared_block finds how each does)"
+        )
     tangents = (L @ reference).t()  # (num, d)
     largest = float(torch.linalg.matrix_norm(L).max() * reference.norm())
     stabilizer = null_space(tangents, largest)
-    if len(stabilizer) and num < len(inner[0]):
-        rest = torch.einsum("sd,dij->sij", stabilizer, inner)[:, ~lead]
-        if float(rest.abs().max()) > 1e-6 * float(inner.abs().max()):
-            raise _no_section("what keeps the first coordinates moves others")
+    if num < len(inner[0]):
+        _check_rest(inner, lead, stabilizer)
     # Normal in an inner product that the stabilizer keeps.
     turned = L
     if form is not None:
@@ -180,6 +195,29 @@ def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
         moving,
         tangents,
     )
+
+
+def _check_rest(inner: Tensor, lead: Tensor, stabilizer: Tensor) -> None:
+    """What keeps a point in the leading coordinates must keep the others, or these
+    would depend on the lift."""
+    if len(stabilizer):
+        rest = torch.einsum("sd,dij->sij", stabilizer, inner)[:, ~lead]
+        if float(rest.abs().max()) > 1e-6 * float(inner.abs().max()):
+            raise _no_section("what keeps the first coordinates moves others")
+    elif int(lead.sum()) == 2:
+        # Whole turns of a plane; around other orbits there is no way that cannot be
+        # drawn together.
+        turn = inner[0]
+        if len(inner) > 1:
+            traces = inner[:, lead][:, :, lead].diagonal(dim1=1, dim2=2).sum(1)
+            turn = torch.einsum("d,dij->ij", null_space(traces[None])[0], inner)
+        values = torch.linalg.eigvals(turn[lead][:, lead])
+        speed = float(values.imag.abs().max())
+        if speed <= 1e-9 * float(turn.norm()):
+            return
+        whole = torch.linalg.matrix_exp(2 * torch.pi / speed * turn)[~lead][:, ~lead]
+        if float((whole - torch.eye(len(whole)).to(whole)).abs().max()) > 1e-6:
+            raise _no_section("whole turns of the first coordinates move others")
 
 
 def _open_reference(L: Tensor) -> Tensor:
@@ -205,7 +243,10 @@ def _form(L: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor, bool]:
         residual = float((L.mT @ J + J @ L).norm())
     if residual > 1e-6 * float(L.flatten(1).norm(dim=1).max()):
         raise _no_section(
-            "no form is invariant (clean_basis makes generators keep one exactly)"
+            "no form is invariant (with a metric, clean_basis makes generators that "
+            "were learned keep it exactly)"
+            if given is None
+            else "`metric` is not invariant"
         )
     values, vectors = torch.linalg.eigh(J)
     positive, negative = int((values > 1e-9).sum()), int((values < -1e-9).sum())
@@ -244,3 +285,17 @@ def _no_section(why: str) -> ValueError:
         f"points cannot be lifted to this group: {why}. Give MatrixLieGroup a "
         "`section` and an `origin`, or use InvariantMetricConv, which needs no lifts"
     )
+
+
+def is_compact(basis: Tensor) -> bool:
+    """Whether elements of an algebra (s, n, n) have imaginary eigenvalues only, and a
+    basis of eigenvectors."""
+    if not len(basis):
+        return True
+    random = torch.Generator().manual_seed(0)
+    mix = torch.randn(8, len(basis), generator=random, dtype=basis.dtype)
+    elements = torch.cat([basis, torch.einsum("ks,sij->kij", mix, basis)])
+    sizes = torch.linalg.matrix_norm(elements)
+    values, vectors = torch.linalg.eig(elements)
+    real = values.real.abs().amax(1) / sizes
+    return bool((real < 1e-6).all()) and bool((torch.linalg.cond(vectors) < 1e6).all())

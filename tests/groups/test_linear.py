@@ -26,6 +26,7 @@ SO4 = matrices(
 )
 ETA = torch.diag(torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64))
 ABOUT_Z = matrices(((0, 1, -1.0), (1, 0, 1.0)), size=3)
+TURN = SO21[0].T.contiguous()
 COPIES = torch.block_diag(*[SO21[0].T] * 4).unsqueeze(0)
 
 
@@ -52,6 +53,11 @@ FOUND = {
     "about an axis": (ABOUT_Z, 2, 0),
     "about another axis": (conjugate(ABOUT_Z), 2, 0),
     "four copies": (COPIES, 7, 0),
+    "speeds": (torch.block_diag(2 * TURN, TURN, -3 * TURN).unsqueeze(0), 5, 0),
+    "speeds and scale": (
+        torch.stack([torch.block_diag(2 * TURN, TURN), torch.eye(4).double()]),
+        *(2, 0),
+    ),
     "log-polar": (RxSO2().generators(torch.float64), 0, 0),
     "diagonal": (RxSQ().generators(torch.float64), 0, 0),
     "squeezes": (SQ().generators(torch.float64), 1, 0),
@@ -261,14 +267,25 @@ def test_not_compact():
     ("basis", "message"),
     [
         (torch.zeros(1, 2, 3), r"`basis` must have shape \(dim, m, m\)"),
-        (torch.zeros(1, 2, 2), "linearly dependent"),
+        (torch.zeros(1, 2, 2), "zero generator, number 0"),
         (torch.cat([SO21, 2 * SO21]), "linearly dependent"),
         (LORENTZ[:2], "not closed under the bracket"),
         (torch.eye(4).view(4, 2, 2), "all matrices of size 2"),
         (SO21 + 0.1 * torch.eye(2), "no form is invariant.*clean_basis"),
         (matrices(((0, 1, 1.0),), size=2), "along vectors that it keeps"),
         (torch.full((1, 2, 2), torch.nan), "infinite or NaN"),
-        (torch.block_diag(SO21[0], 2**0.5 * SO21[0]).unsqueeze(0), None),
+        # Turns by the angle 2 pi, or pi: a lift has no way back.
+        (
+            torch.block_diag(TURN, 2**0.5 * TURN).unsqueeze(0),
+            "whole turns of the first coordinates move others",
+        ),
+        (
+            torch.block_diag(2 * TURN, 3 * TURN).unsqueeze(0),
+            "whole turns of the first coordinates move others",
+        ),
+        (conjugate(COPIES) * 1.0, "orbits have 1 of 8 dimensions.*shared_block"),
+        (torch.stack([LORENTZ[3] * 1e6, LORENTZ[4] * 1e-6]), "not closed"),
+        (torch.stack([SO4[0], SO4[0] + 1e-9 * SO4[1]]), "linearly dependent"),
         (
             torch.stack(
                 [
@@ -279,12 +296,9 @@ def test_not_compact():
             "what keeps the first coordinates moves others",
         ),
     ],
-    ids=range(10),
+    ids=range(14),
 )
 def test_bad_bases(basis, message):
-    if message is None:
-        assert LinearLieGroup(basis).orbit_dim == 3
-        return
     with pytest.raises(ValueError, match=message):
         MatrixLieGroup.from_basis(basis)
 
@@ -294,8 +308,12 @@ def test_other_arguments():
         LinearLieGroup(torch.ones(1, 2, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"`metric` must have shape \(2, 2\)"):
         LinearLieGroup(SO21, metric=torch.eye(3))
-    with pytest.raises(ValueError, match="no form is invariant"):
+    with pytest.raises(ValueError, match="`metric` is not invariant"):
         LinearLieGroup(SO21, metric=torch.tensor([[1.0, 0], [0, 2]]))
+    with pytest.raises(ValueError, match="`metric` has infinite or NaN"):
+        LinearLieGroup(SO21, metric=torch.full((2, 2), torch.nan))
+    with pytest.raises(TypeError, match="`metric` must be a floating-point tensor"):
+        LinearLieGroup(SO21, metric=[[1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(ValueError, match="`stabilizer_scale` must be positive"):
         LinearLieGroup(SO21, stabilizer_scale=0.0)
     group = LinearLieGroup(SO21.tolist(), alpha=0.5)
@@ -304,3 +322,56 @@ def test_other_arguments():
     assert repr(group) == (
         "LinearLieGroup(dim=1, matrix_dim=2, space_dim=2, alpha=0.5)"
     )
+
+
+def test_lengths_of_generators_do_not_matter():
+    lengths = torch.tensor([1e-6, 1.0, 1e6], dtype=torch.float64)
+    basis = conjugate(SO3().generators(torch.float64))
+    basis = torch.stack([torch.block_diag(L, torch.zeros(1, 1)) for L in basis])
+    group = LinearLieGroup(lengths[:, None, None] * basis)
+    assert not group.commutative and group.stabilizer_dim == 1
+    random = torch.Generator().manual_seed(0)
+    a = torch.rand(50, 3, generator=random, dtype=torch.float64) / lengths
+    moved = group.log(group.exp(a)) * lengths
+    assert_close(moved, a * lengths, rtol=1e-9, atol=1e-9)
+    pos = torch.randn(50, 4, generator=random, dtype=torch.float64)
+    u, q = group.section(pos)
+    assert_close(group.act(u, group.origin(q)), pos)
+
+
+def test_unitary_groups():
+    """Their geodesics come back before they have been everywhere."""
+    i = torch.block_diag(TURN, TURN)
+    real = torch.stack(
+        [
+            torch.kron(torch.tensor([[0.0, -1], [1, 0]]).double(), torch.eye(2)),
+            torch.kron(torch.tensor([[0.0, 1], [1, 0]]).double(), TURN),
+            torch.kron(torch.tensor([[1.0, 0], [0, -1]]).double(), TURN),
+            i,
+        ]
+    )
+    group = LinearLieGroup(real)
+    assert (group.dim, group.stabilizer_dim, group.orbit_dim) == (4, 1, 1)
+    random = torch.Generator().manual_seed(0)
+    pos = torch.randn(300, 4, generator=random, dtype=torch.float64, requires_grad=True)
+    u, q = group.section(pos)
+    assert_close(group.act(u, group.origin(q)), pos)
+    assert_close(group.exp(group.log(u)), u, rtol=0, atol=1e-10)
+    (slope,) = torch.autograd.grad(group.act(u, group.origin(q)).sum(), pos)
+    assert_close(slope, torch.ones_like(slope))
+
+
+def test_simply_transitive_on_the_sphere():
+    """SU(2) on the 3-sphere: lifts are unique, to the far side too."""
+    i = torch.block_diag(TURN, TURN) / 2
+    j = torch.kron(TURN, torch.tensor([[1.0, 0], [0, -1]]).double()) / 2
+    group = LinearLieGroup(torch.stack([i, j, 2 * i @ j]))
+    assert (group.dim, group.stabilizer_dim, group.orbit_dim) == (3, 0, 1)
+    random = torch.Generator().manual_seed(0)
+    pos = torch.randn(50, 4, generator=random, dtype=torch.float64)
+    pos = torch.cat([pos, -pos, torch.eye(4), -torch.eye(4)])
+    g = group.sample(108, generator=random, dtype=torch.float64)
+    (u, q), (v, r) = group.section(pos), group.section(group.act(g, pos))
+    assert_close(v, g @ u, rtol=0, atol=1e-10)
+    assert_close(q, r)
+    assert_close(group.exp(group.relative_log(u, v)), group.relative(u, v))
