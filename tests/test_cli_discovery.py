@@ -73,7 +73,7 @@ def test_problems(problem):
 )
 def test_shipped_configurations(config, capsys):
     args = [f"--config={CONFIGS / config}.yaml", "--trainer.fast_dev_run=true"]
-    fit([*args, "--data.num_train=40", "--trainer.accelerator=cpu"])
+    fit([*args, "--data.num_train=80", "--trainer.accelerator=cpu"])
     assert "coverage" in capsys.readouterr().out
     assert not Path("runs").exists()
 
