@@ -34,7 +34,7 @@ TORCH = os.environ.get("TORCH") or "2.13.0"
 CLUSTER = {"torch-scatter": "2.1.2", "torch-cluster": "1.6.3"}
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TOOLS = ["setuptools>=77", "wheel"]
-EXTRAS = ["molecules", "dynamics", "images", "docs", "test", "dev"]
+EXTRAS = ["molecules", "dynamics", "images", "jets", "docs", "test", "dev"]
 
 WHEELS = ROOT / "wheels"
 COMPILED = WHEELS / f"torch-{TORCH}"  # what was compiled here, for the torch it fits

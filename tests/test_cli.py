@@ -156,8 +156,10 @@ def test_configurations_are_printed_as_they_are_read(config, envelope, capsys):
         main(args)
     first = capsys.readouterr().out
     found = yaml.safe_load(first)["model"]["network"]["init_args"]
-    group = given.pop("group")
-    assert found["group"]["class_path"] == group["class_path"]
+    for name in ("group", "network"):  # whose own arguments are completed
+        if name in given:
+            inner = given.pop(name)["class_path"]
+            assert found[name]["class_path"] == inner
     assert {name: found[name] for name in given} == given
     Path("again.yaml").write_text(first)
     with pytest.raises(SystemExit, match="0"):
@@ -330,3 +332,21 @@ def test_patience(capsys):
     assert re.search(said, capsys.readouterr().out)
     with pytest.raises(UsageError, match="patience must be at least 1"):
         fit([*given, "--patience=0", "--output=no"], table=False)
+
+
+def test_another_convolution(capsys):
+    """By its name, which the folder keeps."""
+    name = "lieconv_pyg.nn.RelaxedLieConv"
+    args = [*TINY_SE3, f"--model.network.init_args.conv={name}", "--output=run"]
+    assert main(["fit", *args]) == 0
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert saved["model"]["network"]["init_args"]["conv"] == name
+    tested = _errors(capsys.readouterr().out)
+    assert main(["test", "--ckpt_path=run/checkpoints/best.ckpt"]) == 0
+    assert _errors(capsys.readouterr().out) == tested
+
+
+def _errors(out):
+    """The error of the network and its number of parameters."""
+    line = next(line for line in out.splitlines() if line.startswith("MoleculeLie"))
+    return line.split()[:6]

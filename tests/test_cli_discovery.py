@@ -39,7 +39,7 @@ def test_a_run(capsys):
     assert "LieGAN: 1 channels on two bodies" in out and "coverage" in out
     assert "tested   the last epoch, 2" in out and "Warning" not in err
     names = {"basis.json", "symmetry.txt", "basis.png", "metric.png"}
-    names |= {"learning_curve.png", "checkpoints", "config.yaml", "logs"}
+    names |= {"losses.png", "checkpoints", "config.yaml", "logs"}
     assert {p.name for p in Path("run").iterdir()} == names
     assert {p.name for p in Path("run/checkpoints").iterdir()} == {"last.ckpt"}
     basis = torch.tensor(json.loads(Path("run/basis.json").read_text()))
@@ -73,7 +73,7 @@ def test_problems(problem):
 )
 def test_shipped_configurations(config, capsys):
     args = [f"--config={CONFIGS / config}.yaml", "--trainer.fast_dev_run=true"]
-    fit([*args, "--data.num_train=40", "--trainer.accelerator=cpu"])
+    fit([*args, "--data.num_train=80", "--trainer.accelerator=cpu"])
     assert "coverage" in capsys.readouterr().out
     assert not Path("runs").exists()
 

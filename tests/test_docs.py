@@ -54,16 +54,18 @@ def table_of_groups():
 def test_table_of_groups(row):
     name, dim, orbit_dim, stabilizer = row
     n = 3
-    takes_n = name in ("Trivial", "T", "Tx", "Ty")
+    takes_n = name in ("Trivial", "T", "Tx", "Ty", "Galilei")
     group = group_resolver(name, **({"n": n} if takes_n else {}))
-    values = {"n": n, "n − 1": n - 1, **{str(k): k for k in range(9)}}
+    values = {"n": n, "n − 1": n - 1, "2n + 1": 2 * n + 1}
+    values |= {str(k): k for k in range(9)}
     assert group.dim == values[dim]
     assert group.orbit_dim == values[orbit_dim]
-    assert group.stabilizer_dim == {"–": 0, "SO(2)": 1, "SO(3)": 3}[stabilizer]
+    dims = {"–": 0, "SO(2)": 1, "R^×·SO(2)": 2, "SO(3)": 3}
+    assert group.stabilizer_dim == dims[stabilizer]
 
 
 def test_table_has_every_group():
-    names = "Trivial T Tx Ty SO2 RxSO2 Rx SQ RxSQ SE2 SO3 SE3 Lorentz"
+    names = "Trivial T Tx Ty SO2 RxSO2 Rx SQ RxSQ SE2 SIM2 SO3 SE3 Lorentz Galilei"
     assert " ".join(row[0] for row in table_of_groups()) == names
 
 

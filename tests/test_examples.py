@@ -1,6 +1,7 @@
 """The programs in ``examples/``, on a few molecules."""
 
 import csv
+import json
 import re
 import runpy
 import sys
@@ -282,3 +283,61 @@ def test_two_body(example, tmp_path):
     assert "seed 0" not in again and Path("out/random-1.json").read_text() == before
     with pytest.raises(SystemExit):
         example("two_body", "--root=none.npz")
+
+
+def test_msr(example):
+    out = example(
+        *("msr", "--tasks", "rank2", "convolution", "--steps=3", "--train=40"),
+        *("--test=9", "--size=4", "--output=out"),
+    )
+    table = out[out.index("| mean square error") :]
+    rows = [cells(line) for line in table.splitlines() if line.startswith("| ")]
+    assert rows[0][1:] == ["rank2", "convolution"]
+    assert [row[0] for row in rows[1:]] == [
+        *("MSR", "MSR from the true sharing", "MAML, dense", "MAML, convolution"),
+        *("MAML, locally connected", "zero for everything"),
+    ]
+    for row in rows[1:-1]:
+        assert all(re.fullmatch(r"\d\.\d{3} ± \d\.\d{3}", cell) for cell in row[1:])
+    assert "MSR on rank2: 4 patterns, 6 true ones, coverage 0.0" in table
+    truth = r"MSR from the true sharing on convolution: 3 patterns, 3 true .* 0\.99"
+    assert re.search(truth, table)
+    assert Path("out/results.md").read_text() in out
+    for name in ("losses.png", "sharing.png"):
+        assert Path("out", name).stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="msr: error: 'batch_size' 32 is more than"):
+        example("msr", "--train=4")
+
+
+@pytest.mark.parametrize("data,dials", [("inertia", (0, 0.3)), ("pendulum", (0.3,))])
+def test_soft_symmetry(example, data, dials):
+    args = [
+        *("soft_symmetry", "--data", data, "--dial", *dials, "--seeds", 0),
+        *("--num", 20, "--epochs", 2, "--batch-size", 10, "--hidden", 8),
+    ]
+    out = example(*args)
+    table = out[out.index("| test error") :]
+    folder = Path("runs/soft_symmetry") / data
+    assert (folder / "results.md").read_text() in out
+    assert (folder / "soft_symmetry.png").stat().st_size > 10_000
+    files = sorted(folder.glob("*.json"))
+    results = {file.stem: json.loads(file.read_text())["result"] for file in files}
+    kinds = ("RPP", "exact", "free", "relaxed")
+    names = [f"{kind}-{dial}-0" for kind in kinds for dial in dials]
+    assert list(results) == names
+    for name, result in results.items():
+        assert 0 < result["test"] < 3
+        assert (result["equivariance"] < 1e-5) == name.startswith("exact")
+        assert (result["data"] < 1e-5) == name.endswith("-0-0")
+        assert f"{result['equivariance']:.2g}" in table
+    assert results["relaxed-0.3-0"]["parameters"] > results["exact-0.3-0"]["parameters"]
+
+    written = [file.stat().st_mtime_ns for file in files]
+    again = example(*args)
+    assert again.strip() == table.strip()  # nothing is trained again
+    assert [file.stat().st_mtime_ns for file in files] == written
+    with pytest.raises(SystemExit, match=r"exact-\S+-0.json is of other settings"):
+        example(*args, "--lr", 0.1)
+    # Other penalties are for relaxed networks only.
+    with pytest.raises(SystemExit, match=r"relaxed-\S+-0.json is of other settings"):
+        example(*args, "--penalty", 0.1)

@@ -1,6 +1,7 @@
 r"""Molecules to train on: QM9, ASE's G2 set, molecular dynamics, and any file that ASE
 reads; structures in and out; images as point sets: rotated MNIST and rotated digits of
-scikit-learn; and jets: the top tagging data and toy ones."""
+scikit-learn; jets: the top tagging data and toy ones; and moments of inertia whose
+symmetry can be broken."""
 
 from lieconv_pyg.datasets.ase_atoms import from_atoms
 from lieconv_pyg.datasets.ase_file import load_ase_file
@@ -11,6 +12,7 @@ from lieconv_pyg.datasets.jets import Jets
 from lieconv_pyg.datasets.load import load_molecules
 from lieconv_pyg.datasets.lorentz_toy import LorentzToy, lorentz_target
 from lieconv_pyg.datasets.md_file import load_md_file
+from lieconv_pyg.datasets.modified_inertia import ModifiedInertia, modified_inertia
 from lieconv_pyg.datasets.molecules import Molecules
 from lieconv_pyg.datasets.qm9 import (
     load_qm9,
@@ -51,6 +53,7 @@ __all__ = [
     "JetArrays",
     "Jets",
     "LorentzToy",
+    "ModifiedInertia",
     "Molecules",
     "PointImages",
     "QM9Target",
@@ -76,6 +79,7 @@ __all__ = [
     "load_molecules",
     "load_qm9",
     "lorentz_target",
+    "modified_inertia",
     "qm9_on_disk",
     "qm9_references",
     "qm9_root",

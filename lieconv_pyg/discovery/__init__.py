@@ -13,13 +13,21 @@ from lieconv_pyg.discovery.gan import Discriminator, LieGAN, SymmetryGAN
 from lieconv_pyg.discovery.generator import LieGenerator
 from lieconv_pyg.discovery.method import DiscoveryMethod, Player
 from lieconv_pyg.discovery.metric import InvariantMetric, invariant_metric
+from lieconv_pyg.discovery.msr import MAML, LocalLinear, SharedLinear
+from lieconv_pyg.discovery.msr_score import SharingScore, score_sharing
+from lieconv_pyg.discovery.msr_tasks import SharingTasks, synthetic_tasks
 from lieconv_pyg.discovery.null_space import (
     GradientNullSpace,
     NullSpace,
     gradient_null_space,
 )
 from lieconv_pyg.discovery.pairs import Representation, SymmetryPairs
-from lieconv_pyg.discovery.plots import plot_basis, plot_metric
+from lieconv_pyg.discovery.plots import (
+    plot_basis,
+    plot_losses,
+    plot_metric,
+    plot_sharing,
+)
 from lieconv_pyg.discovery.problems import (
     discrete_rotation,
     leading_constituents,
@@ -39,6 +47,7 @@ from lieconv_pyg.discovery.score import BasisScore, score_basis, score_cyclic
 from lieconv_pyg.discovery.shared_block import shared_block
 
 __all__ = [
+    "MAML",
     "Augerino",
     "AugerinoMolecules",
     "AugerinoPlus",
@@ -49,10 +58,14 @@ __all__ = [
     "InvariantMetric",
     "LieGAN",
     "LieGenerator",
+    "LocalLinear",
     "NullSpace",
     "Player",
     "Predictor",
     "Representation",
+    "SharedLinear",
+    "SharingScore",
+    "SharingTasks",
     "SymmetryGAN",
     "SymmetryPairs",
     "Widths",
@@ -68,12 +81,16 @@ __all__ = [
     "lorentz_basis",
     "lorentz_scattering",
     "plot_basis",
+    "plot_losses",
     "plot_metric",
+    "plot_sharing",
     "read_two_body",
     "score_basis",
     "score_cyclic",
+    "score_sharing",
     "shared_block",
     "step_pairs",
+    "synthetic_tasks",
     "three_body_orbits",
     "two_body_orbits",
 ]

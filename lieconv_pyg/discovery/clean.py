@@ -23,17 +23,17 @@ def clean_basis(
         L \leftarrow (L - J^{-1} L^T J) / 2,
 
     which takes away the small growth by which a learned rotation does not close after a
-    turn, and brackets that leave the span are added until none does.
+    turn, brackets that leave the span are added until none does, and the generators are
+    moved, by Newton steps, so that their brackets are exactly inside.
 
     Args:
         basis: Generators :math:`(c, n, n)`, which may depend on each other.
         metric: The invariant metric :math:`J`, symmetric :math:`(n, n)`, or what
             :func:`~lieconv_pyg.discovery.invariant_metric` returns, where of several
             metrics the one nearest to the identity is taken; none leaves the generators
-            as they are. Those that were learned then keep their noise, up to which
-            alone they are closed: too little for a group of them.
+            as they are.
         tolerance: Directions with singular values below this share of the largest, and
-            brackets that leave the span by less than it, are taken for noise.
+            parts of brackets outside of the span that are smaller, are taken for noise.
 
     Returns:
         An orthonormal basis :math:`(d, n, n)` in float64.
@@ -42,7 +42,7 @@ def clean_basis(
         TypeError: If the basis is not a floating-point tensor.
         ValueError: If the basis or the metric has another shape or infinite entries, or
             the basis is zero; if the metric is singular; or if the brackets fill all
-            matrices, as those of noise do.
+            matrices, as those of noise do, or cannot be closed.
     """
     share(tolerance, "tolerance")
     found = orthonormal(matrices(basis, "basis"), tolerance)
@@ -66,7 +66,39 @@ def clean_basis(
             f"'basis' and its brackets fill all matrices of size {size}, which is no "
             "symmetry: give fewer of them, a larger 'tolerance' or a 'metric'"
         )
-    return found
+    if metric is None:
+        return _closed(found, torch.eye(size**2, dtype=found.dtype))
+    units = torch.eye(size**2, dtype=found.dtype).view(-1, size, size)
+    skew = (units - torch.linalg.solve(J, units.mT @ J)) / 2
+    return _closed(found, orthonormal(skew, 1e-9).flatten(1))
+
+
+def _closed(basis: Tensor, allowed: Tensor) -> Tensor:
+    """The nearest generators (d, n, n) whose brackets are in their span, as
+    combinations of allowed matrices (k, n * n)."""
+    if len(basis) == 1:
+        return basis
+    shape = basis.shape
+
+    def leaving(c: Tensor) -> Tensor:
+        flat = torch.linalg.qr((c @ allowed).t()).Q.t()
+        found = flat.view(shape)
+        return outside(brackets(found), found).flatten()
+
+    c = basis.flatten(1) @ allowed.t()
+    for _ in range(30):
+        away = leaving(c)
+        if float(away.abs().max()) < 1e-12:
+            break
+        slope = torch.func.jacfwd(leaving)(c).flatten(1)
+        step = torch.linalg.lstsq(slope, away, rcond=1e-8, driver="gelsd").solution
+        c = c - step.view_as(c)
+    if not float(away.abs().max()) < 1e-9:
+        raise ValueError(
+            "the brackets of 'basis' are nearly in its span, and no basis near it has "
+            "them inside: give a smaller 'tolerance', or a 'metric'"
+        )
+    return torch.linalg.qr((c @ allowed).t()).Q.t().reshape(shape)
 
 
 def _choose(metric: InvariantMetric | Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class DiscoveryMethod(torch.nn.Module, ABC):
         if not self.draws:
             return None
         found = self.displacement(x)
-        if not found < 1e3:
+        if not found < 1e6:
             return f"elements move points {found:.1e} times as far as they are"
         if found < 0.02:
             return f"elements move points by {100 * found:.2g} % only"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lieconv_pyg.discovery.spans import (
     brackets,
+    cosines,
     matrices,
     orthonormal,
     outside,
@@ -109,11 +110,11 @@ def score_basis(
             raise ValueError(f"'data' show nothing of '{name}'")
         shown.append(basis @ seen)
     spans = [
-        orthonormal(basis, tolerance).flatten(1)
+        orthonormal(basis, tolerance)
         for basis, tolerance in zip(shown, (_DEAD, 1e-6), strict=True)
     ]
-    cosines = torch.linalg.svdvals(spans[0] @ spans[1].t()).clamp(max=1)
-    total = float(cosines.square().sum())
+    common = cosines(*spans)
+    total = float(common.square().sum())
     span = orthonormal(learned, _DEAD)
     searched = torch.ones(size, size) if mask is None else mask.cpu()
     if searched.shape != (size, size) or not bool(searched.any()):
@@ -130,7 +131,7 @@ def score_basis(
         true_dimension=len(spans[1]),
         coverage=total / len(spans[1]),
         purity=total / len(spans[0]),
-        angles=tuple(math.degrees(math.acos(c)) for c in cosines.tolist()),
+        angles=tuple(math.degrees(math.acos(c)) for c in common.tolist()),
         chance=len(spans[0]) / int(torch.linalg.matrix_rank(units.flatten(1))),
         closure=(away / max(len(span) * (len(span) - 1), 1)) ** 0.5,
         killing=_killing(found, span),

@@ -29,6 +29,12 @@ def orthonormal(basis: Tensor, tolerance: float) -> Tensor:
     return rows[values > tolerance * values[0]].view(-1, *basis.shape[1:])
 
 
+def cosines(first: Tensor, second: Tensor) -> Tensor:
+    """The cosines of the principal angles between the spans of two orthonormal bases,
+    the largest first."""
+    return torch.linalg.svdvals(first.flatten(1) @ second.flatten(1).t()).clamp(max=1)
+
+
 def brackets(basis: Tensor) -> Tensor:
     """The commutators :math:`[L_i, L_j]`, of shape :math:`(d, d, n, n)`."""
     products = basis.unsqueeze(1) @ basis

@@ -20,6 +20,7 @@ from lieconv_pyg.dynamics.inverse_distance import Charges, Gravity
 from lieconv_pyg.dynamics.lie_resnet import FLieResNet, HLieResNet
 from lieconv_pyg.dynamics.mlp import FC, HFC
 from lieconv_pyg.dynamics.particle_frames import particle_frames
+from lieconv_pyg.dynamics.pendulum import WindyPendulum
 from lieconv_pyg.dynamics.rollout import RolloutErrors, rollout, rollout_errors
 from lieconv_pyg.dynamics.springs import Springs
 from lieconv_pyg.dynamics.system import System
@@ -45,6 +46,7 @@ __all__ = [
     "System",
     "Trajectories",
     "Trajectory",
+    "WindyPendulum",
     "angular_momentum",
     "conservation_report",
     "conserved_along",

@@ -37,6 +37,7 @@ _BERNOULLI = (
 _SINC = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(11))
 _SINCC = tuple((-1) ** k / math.factorial(2 * k + 3) for k in range(11))
 _COTC = tuple(b / math.factorial(2 * k + 2) for k, b in enumerate(_BERNOULLI))
+_EXPM1 = tuple(1 / math.factorial(k + 1) for k in range(19))
 _ATAN = tuple((-1) ** k / (2 * k + 1) for k in range(11))
 
 
@@ -117,3 +118,38 @@ def angle_over_sine(s: Tensor, cosine: Tensor) -> Tensor:
     sine = torch.where(small, one, s).sqrt()
     closed = torch.atan2(sine, cosine) / sine
     return torch.where(small, series, closed)
+
+
+def exp_quotient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The real and the imaginary part of :math:`(e^z - 1) / z` for complex
+    :math:`z = x + i y`.
+    """
+    small = x.square() + y.square() < 1
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    a, b = torch.where(small, x, zero), torch.where(small, y, zero)
+    real, imaginary = torch.full_like(x, _EXPM1[-1]), torch.zeros_like(y)
+    for c in reversed(_EXPM1[:-1]):
+        real, imaginary = real * a - imaginary * b + c, real * b + imaginary * a
+
+    a, b = torch.where(small, one, x), torch.where(small, zero, y)
+    size, square = a.exp(), a.square() + b.square()
+    p, q = size * b.cos() - 1, size * b.sin()
+    closed = (p * a + q * b) / square, (q * a - p * b) / square
+    return torch.where(small, real, closed[0]), torch.where(small, imaginary, closed[1])
+
+
+def log_quotient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The real and the imaginary part of :math:`z / (e^z - 1)` for complex
+    :math:`z = x + i y` with :math:`|y| < 2 \pi`.
+
+    With :math:`z / (e^z - 1) = e^{-z} (-z) / (e^{-z} - 1)` the quotient is taken where
+    the real part is negative, and no exponential overflows.
+    """
+    flip = x > 0
+    a, b = exp_quotient(torch.where(flip, -x, x), torch.where(flip, -y, y))
+    square = a.square() + b.square()
+    a, b = a / square, -b / square
+    size = torch.where(flip, -x, torch.zeros_like(x)).exp()
+    c, s = size * y.cos(), -size * y.sin()
+    real = torch.where(flip, a * c - b * s, a)
+    return real, torch.where(flip, a * s + b * c, b)

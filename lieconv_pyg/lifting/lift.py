@@ -29,7 +29,8 @@ def lift(
         (u_x s_k, q), \quad u_x \cdot o_q = x, \quad
         s_1, \dots, s_K \in \mathrm{Stab}(o_q),
 
-    with :math:`s_k` drawn from the Haar measure of the stabilizer, anew for
+    with :math:`s_k` drawn from the Haar measure of the stabilizer (where that is not
+    compact, see :class:`~lieconv_pyg.groups.SIM2`, from a window of it), anew for
     each point, or (:obj:`fixed=True`) the same well-spread :math:`K` elements
     for every point. The fixed lifts of a point depend on this point alone.
     Groups with a trivial stabilizer lift a point in one way only: there, the

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lieconv_pyg.groups import SE2, SE3, SO3, Lorentz
+from lieconv_pyg.groups import SE2, SE3, SIM2, SO3, Lorentz
 from lieconv_pyg.groups.base import LieGroup
 from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.groups.ops import homogeneous, matmul
@@ -47,6 +47,8 @@ def lift_frames(
     translate, frames are taken about the coordinate origin. Those of
     :class:`~lieconv_pyg.groups.Lorentz` are the boosts to the rest frame of an example,
     see :func:`~lieconv_pyg.lifting.jet_frame`, followed by the frames there.
+    :class:`~lieconv_pyg.groups.SIM2` have a scale, the root mean square distance from
+    the centroid (1 for a single place).
 
     Args:
         group (LieGroup): The group.
@@ -70,10 +72,10 @@ def lift_frames(
     batch = check_points_and_batch(pos, batch, group)
     if group.stabilizer_dim == 0:
         return lift(group, pos, batch)
-    if not isinstance(group, (SE2, SO3, SE3, Lorentz)):
+    if not isinstance(group, (SE2, SIM2, SO3, SE3, Lorentz)):
         raise ValueError(
-            f"there are no equivariant frames for {group!r}: only SE2, SO3, SE3 and "
-            f"Lorentz have them. Use lift='haar'"
+            f"there are no equivariant frames for {group!r}: only SE2, SIM2, SO3, "
+            f"SE3 and Lorentz have them. Use lift='haar'"
         )
 
     dtype = pos.dtype
@@ -100,6 +102,10 @@ def _frames_of_points(
 ) -> tuple[Tensor, Tensor]:
     translates = group.matrix_dim == group.space_dim + 1
     rotation, center, example = frames(pos, batch, centered=translates, vectors=vectors)
+    if isinstance(group, SIM2):
+        labels, counts = torch.unique_consecutive(batch, return_counts=True)
+        number = torch.searchsorted(labels, example)
+        rotation = rotation * _sizes(pos, counts)[number].view(-1, 1, 1)
     if translates:
         return homogeneous(rotation, center), example
     # The section of SO(3) is singular opposite to the origin of the
@@ -119,3 +125,17 @@ def _momentum_frames(
     boost, _ = group.section(total.index_select(0, first))
     boost = boost.index_select(0, torch.searchsorted(labels, example))
     return group.compose(boost, group.from_rotation(rotation)), example
+
+
+def _sizes(pos: Tensor, counts: Tensor) -> Tensor:
+    r"""The root mean square distance of the points of each example from their
+    centroid; 1 for a single place, up to rounding."""
+    x = pos.double()
+    index = torch.repeat_interleave(counts, output_size=len(pos))
+    zeros = x.new_zeros(counts.size(0), x.size(1))
+    center = zeros.index_add(0, index, x) / counts.unsqueeze(1)
+    square = (x - center[index]).square().sum(1)
+    mean = zeros[:, 0].index_add(0, index, square) / counts
+    largest = zeros[:, 0].scatter_reduce(0, index, x.detach().abs().amax(1), "amax")
+    single = mean <= (16 * torch.finfo(pos.dtype).eps * largest).square()
+    return torch.where(single, 1.0, mean).sqrt().to(pos.dtype)

@@ -2,6 +2,7 @@ r"""Layers and networks."""
 
 from lieconv_pyg.nn.blocks import BottleneckBlock
 from lieconv_pyg.nn.egnn import EGNN, EGNNConv
+from lieconv_pyg.nn.fields import FieldLieResNet, FieldStatistics, field_statistics
 from lieconv_pyg.nn.group_neighborhood import GroupNeighborhood
 from lieconv_pyg.nn.images import ImageLieResNet
 from lieconv_pyg.nn.invariant_metric_conv import InvariantMetricConv
@@ -19,6 +20,8 @@ __all__ = [
     "EGNN",
     "BottleneckBlock",
     "EGNNConv",
+    "FieldLieResNet",
+    "FieldStatistics",
     "GroupNeighborhood",
     "ImageLieResNet",
     "InvariantMetricConv",
@@ -30,6 +33,7 @@ __all__ = [
     "MoleculeLieResNet",
     "RPPLieConv",
     "RelaxedLieConv",
+    "field_statistics",
     "load_original_state_dict",
     "pathway_prior",
     "relaxation_penalty",

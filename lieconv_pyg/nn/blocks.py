@@ -16,6 +16,9 @@ from lieconv_pyg.nn.norms import make_norm
 from lieconv_pyg.nn.static_graph import from_rows, select_points, to_rows
 from lieconv_pyg.nn.tiles import Tiling
 
+# type first: else jsonargparse would make an object of the class.
+Convolution = type[torch.nn.Module] | Callable | None
+
 
 class BottleneckBlock(torch.nn.Module):
     r"""The residual block of LieResNet (Figure 5 of `"Generalizing Convolutional Neural
@@ -57,7 +60,7 @@ class BottleneckBlock(torch.nn.Module):
         group: LieGroup,
         act: str | Callable | None = "silu",
         norm: Optional[str] = "batch_norm",
-        conv: Callable[..., torch.nn.Module] = LieConv,
+        conv: Convolution = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class BottleneckBlock(torch.nn.Module):
         self.norm1 = make_norm(norm, in_channels)
         self.lin1 = WideLinear(in_channels, in_channels // 4)
         self.norm2 = make_norm(norm, in_channels // 4)
-        self.conv = conv(
+        self.conv = (LieConv if conv is None else conv)(
             in_channels // 4, out_channels // 4, group, act=act, norm=norm, **kwargs
         )
         self.norm3 = make_norm(norm, out_channels // 4)

@@ -6,14 +6,10 @@ from torch_geometric.utils import scatter
 
 from lieconv_pyg.groups import LieGroup, Lorentz
 from lieconv_pyg.groups.checks import positive
-from lieconv_pyg.groups.minkowski import to_rest_frame
 from lieconv_pyg.groups.resolver import check_group
+from lieconv_pyg.lifting import jet_frame
 from lieconv_pyg.nn.inputs import check_momenta
 from lieconv_pyg.nn.lie_resnet import LieResNet
-
-# A jet whose squared mass is less than so many rounding errors of its squared energy
-# has no rest frame.
-_ROUNDING = 64
 
 
 class JetLieResNet(torch.nn.Module):
@@ -125,23 +121,9 @@ class JetLieResNet(torch.nn.Module):
     def _at_rest(self, pos: Tensor, batch: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Features and points of constituents in the rest frames of their jets, in the
         weights' precision."""
-        pos = pos / self.pos_scale
-        total = scatter(pos, batch, 0, size, "sum")
-        length = total[:, 1:].norm(dim=1)
-        square = (total[:, 0] - length) * (total[:, 0] + length)
-        noise = _ROUNDING * torch.finfo(pos.dtype).eps * total[:, 0].square()
-        light = (square <= noise) | (total[:, 0] <= 0)
-        light &= torch.bincount(batch, minlength=size) > 0
-        if bool(light.any()):
-            raise ValueError(
-                f"jet {int(light.long().argmax())} has no rest frame: the sum of its "
-                "momenta (E, px, py, pz) must have E > |p|, which takes two "
-                "constituents in different directions, or one with a mass"
-            )
-        mass = torch.where(square > noise, square, 1.0).sqrt()
-        pos = to_rest_frame(pos, total[batch])
+        pos = jet_frame(pos / self.pos_scale, batch)
         energy = pos[:, 0].clamp(min=1e-12)
-        mass = mass[batch]
+        mass = scatter(pos[:, 0], batch, 0, size, "sum")[batch]
         x = torch.stack([(energy / mass).log(), mass.log()], dim=1)
         at = pos[:, 1:]
         if self.massive:

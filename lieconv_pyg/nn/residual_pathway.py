@@ -124,11 +124,10 @@ class RPPLieConv(torch.nn.Module):
         :class:`~lieconv_pyg.nn.LieConv`.
         """
         out = self.conv(x, lifted, edge_index, edge_attr, edge_weight, tiling)
-        if isinstance(lifted, Lifted):
-            placed: Lifted | tuple[Lifted, Lifted] = self._placed(lifted)
-        else:
-            placed = self._placed(lifted[0]), self._placed(lifted[1])
-        return out + self.free(x, placed, edge_index, None, edge_weight, tiling)
+        source, target = (lifted, lifted) if isinstance(lifted, Lifted) else lifted
+        placed = self._placed(source)
+        both = placed, placed if target is source else self._placed(target)
+        return out + self.free(x, both, edge_index, None, edge_weight, tiling)
 
     def __repr__(self) -> str:
         return (

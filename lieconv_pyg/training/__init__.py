@@ -39,6 +39,7 @@ from lieconv_pyg.training.jet_report import (
     jet_text,
     roc_plot,
 )
+from lieconv_pyg.training.meta import MetaModule, MetaTest, meta_train
 from lieconv_pyg.training.molecule_data import MoleculeDataModule
 from lieconv_pyg.training.molecule_module import MoleculeModule
 from lieconv_pyg.training.molecule_report import MoleculeReport
@@ -69,6 +70,8 @@ __all__ = [
     "JetModule",
     "JetReport",
     "JetTest",
+    "MetaModule",
+    "MetaTest",
     "MoleculeDataModule",
     "MoleculeModule",
     "MoleculeReport",
@@ -88,6 +91,7 @@ __all__ = [
     "jet_table",
     "jet_text",
     "learning_curve",
+    "meta_train",
     "parity_plot",
     "quiet",
     "roc_auc",

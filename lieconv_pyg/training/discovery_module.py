@@ -48,13 +48,13 @@ class DiscoveryModule(NetworkModule):
         self._broken: str | None = None  # what was not finite, if anything
         self._began = 0  # the epoch with which what is trained now began
         self._collapsed = 0  # epochs in a row
-        self._players = network.players()
+        self.players = network.players()
 
     def configure_optimizers(self) -> Any:
         """One Adam for each player."""
         return [
             torch.optim.Adam(list(p.parameters), lr=self.lr * p.lr, betas=p.betas)
-            for p in self._players
+            for p in self.players
         ]
 
     def setup(self, stage: str) -> None:
@@ -101,7 +101,7 @@ class DiscoveryModule(NetworkModule):
         if not isinstance(optimizers, list):
             optimizers = [optimizers]
         losses: dict[str, Tensor] = {}
-        for player, optimizer in zip(self._players, optimizers, strict=True):
+        for player, optimizer in zip(self.players, optimizers, strict=True):
             loss = player.loss(*batch)
             if not bool(loss.isfinite()):
                 self.collapse = self._broken = f"the {player.name} is not finite"
@@ -169,7 +169,7 @@ class DiscoveryModule(NetworkModule):
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: list[Tensor], stage: str) -> None:
-        loss = self._players[0].loss(*self._as_weights(batch)).detach()
+        loss = self.players[0].loss(*self._as_weights(batch)).detach()
         self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(batch[0]))
 
     def on_validation_epoch_end(self) -> None:

@@ -6,7 +6,9 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -16,9 +18,8 @@ from lieconv_pyg.discovery import (
     invariant_metric,
     score_basis,
 )
-from lieconv_pyg.discovery.plots import plot_basis, plot_metric
+from lieconv_pyg.discovery.plots import plot_basis, plot_losses, plot_metric
 from lieconv_pyg.training.discovery_module import DiscoveryModule
-from lieconv_pyg.training.plots import learning_curve
 from lieconv_pyg.training.report import RunReport
 
 
@@ -66,7 +67,7 @@ class Discovery:
 
 class DiscoveryReport(RunReport):
     r"""Keeps the losses of each epoch and what was found, and writes ``basis.json``,
-    ``symmetry.txt``, ``basis.png``, ``metric.png`` and ``learning_curve.png``.
+    ``symmetry.txt``, ``basis.png``, ``metric.png`` and ``losses.png``.
 
     Args:
         folder (path, optional): Where to write; :obj:`None` writes nothing.
@@ -75,6 +76,24 @@ class DiscoveryReport(RunReport):
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(folder)
         self.test: Discovery | None = None
+        #: The losses of each player, an entry an epoch.
+        self.losses: dict[str, list[float]] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes the losses of the epoch."""
+        super().on_train_epoch_end(trainer, pl_module)
+        for player in pl_module.players:  # type: ignore[union-attr]
+            value = trainer.callback_metrics.get(f"train/{player.name}", torch.nan)
+            self.losses.setdefault(player.name, []).append(float(value))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history with the losses."""
+        return {**super().state_dict(), "losses": self.losses}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes those of the run that is resumed."""
+        super().load_state_dict(state_dict)
+        self.losses = self.losses or state_dict["losses"]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at what was found."""
@@ -121,7 +140,7 @@ class DiscoveryReport(RunReport):
             plot_basis(bases, folder / "basis.png")
             plot_metric(test.metric, folder / "metric.png")
             names += ["basis.png", "metric.png"]
-        if self.history:
-            names.append("learning_curve.png")
-            learning_curve({test.model: self.history}, "loss", folder / names[-1])
+        if self.losses:
+            names.append("losses.png")
+            plot_losses(self.losses, folder / names[-1])
         self.files = [folder / name for name in names]

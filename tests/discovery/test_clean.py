@@ -118,3 +118,17 @@ def test_shared_block(spin):
     none = torch.stack([torch.block_diag(turn, turn), torch.zeros(4, 4).double()])
     with pytest.raises(ValueError, match="zero, or does nothing to 'data', number 1"):
         shared_block(none, 2)
+
+
+@pytest.mark.parametrize("with_metric", [True, False])
+def test_brackets_are_closed_exactly(lorentz, with_metric):
+    """A noisy so(3) within so(1, 3) becomes one, and not all of it."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 4, 4, generator=random, dtype=torch.double)
+    learned = lorentz[3:] + 0.01 * noise
+    metric = torch.diag(torch.tensor([-1.0, 1, 1, 1])) if with_metric else None
+    found = clean_basis(learned, metric, tolerance=0.15)
+    score = score_basis(found, lorentz[3:])
+    assert score.closure < 1e-12 and score.coverage > 0.98
+    assert score.killing == (0, 3, 0) and len(found) == 3
+    assert MatrixLieGroup(found).dim == 3

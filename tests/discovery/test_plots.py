@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lieconv_pyg.discovery import invariant_metric, plot_basis, plot_metric
+from lieconv_pyg.discovery import invariant_metric, plot_basis, plot_losses, plot_metric
 
 pytest.importorskip("matplotlib")
 
@@ -11,7 +11,11 @@ pytest.importorskip("matplotlib")
 def test_figures(tmp_path, lorentz):
     plot_basis({"true": lorentz, "one": lorentz[:1]}, tmp_path / "bases.png")
     plot_metric(invariant_metric(lorentz), tmp_path / "metric.png")
-    for name in ("bases.png", "metric.png"):
+    plot_losses(
+        {"generator": [3, 2, 1.7], "discriminator": [0.4, 0.6, 0.7]}, tmp_path / "l.png"
+    )
+    plot_losses({"loss": [-1.0]}, tmp_path / "one.png")
+    for name in ("bases.png", "metric.png", "l.png", "one.png"):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match="'bases' is empty"):
         plot_basis({}, tmp_path / "none.png")

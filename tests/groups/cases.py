@@ -8,9 +8,11 @@ from torch import Tensor
 from lieconv_pyg.groups import (
     SE2,
     SE3,
+    SIM2,
     SO2,
     SO3,
     SQ,
+    Galilei,
     LieGroup,
     Lorentz,
     MatrixLieGroup,
@@ -40,9 +42,13 @@ CLOSED_FORM: list[LieGroup] = [
     SQ(),
     RxSQ(),
     SE2(alpha=0.05),
+    SIM2(alpha=0.3, window=1.0),
     SO3(),
     SE3(),
     Lorentz(),
+    Galilei(1),
+    Galilei(2, alpha=0.6),
+    Galilei(3),
 ]
 
 
@@ -90,7 +96,7 @@ def angle_indices(group: LieGroup) -> list[int]:
         return [0, 1, 2]
     if isinstance(group, Lorentz):
         return [3, 4, 5]
-    if isinstance(group, RxSO2):
+    if isinstance(group, (RxSO2, SIM2)):
         return [1]
     if group == RxSO2().subgroup((1,)):
         return [0]

@@ -11,9 +11,11 @@ from lieconv_pyg import groups
 from lieconv_pyg.groups import (
     SE2,
     SE3,
+    SIM2,
     SO2,
     SO3,
     SQ,
+    Galilei,
     LieGroup,
     Lorentz,
     Rx,
@@ -77,6 +79,9 @@ def test_any_leading_shape(any_group, shape):
         (SQ(), "SQ(alpha=0.2)"),
         (RxSQ(), "RxSQ(alpha=0.2)"),
         (SE2(alpha=0.05), "SE2(alpha=0.05)"),
+        (SIM2(window=1), "SIM2(alpha=0.2, window=1.0)"),
+        (Galilei(2), "Galilei(2)"),
+        (Galilei(1, alpha=0.4), "Galilei(1, alpha=0.4)"),
         (SO3(), "SO3(alpha=0.2)"),
         (SE3(), "SE3(alpha=0.2)"),
         (Lorentz(), "Lorentz(alpha=0.2)"),
@@ -127,6 +132,9 @@ def test_dimensions_of_the_table():
         SQ(): (1, 1, 2, 0, True),
         RxSQ(): (2, 0, 2, 0, True),
         SE2(): (3, 0, 2, 1, False),
+        SIM2(): (4, 0, 2, 2, False),
+        Galilei(1): (3, 0, 3, 0, False),
+        Galilei(3): (7, 0, 7, 0, False),
         SO3(): (3, 1, 3, 1, False),
         SE3(): (6, 0, 3, 3, False),
         Lorentz(): (6, 1, 4, 3, False),
@@ -157,14 +165,15 @@ def test_wrong_shapes_and_types(any_group):
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), "0.2", None, True])
 def test_wrong_alpha(alpha):
-    for make in (SE3, lambda alpha: T(2, alpha=alpha), Rx, lambda alpha: Tx(2, alpha)):
+    tx, galilei = (lambda alpha: Tx(2, alpha)), (lambda alpha: Galilei(2, alpha))
+    for make in (SE3, SIM2, lambda alpha: T(2, alpha=alpha), Rx, tx, galilei):
         with pytest.raises(ValueError, match="`alpha` must be a number in"):
             make(alpha=alpha)
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.0, "3", None, True])
 def test_wrong_dimension(n):
-    for cls in (T, Trivial, Tx, Ty):
+    for cls in (T, Trivial, Tx, Ty, Galilei):
         with pytest.raises((ValueError, TypeError), match="'n' must be"):
             cls(n)
     with pytest.raises((ValueError, TypeError), match="`n` must be at least 2, got 1"):
@@ -257,7 +266,9 @@ def test_compile_with_derivatives():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("group", [SE3(), SO3(), SE2(), RxSO2()], ids=repr)
+@pytest.mark.parametrize(
+    "group", [SE3(), SO3(), SE2(), SIM2(), RxSO2(), Galilei(2)], ids=repr
+)
 def test_func_transforms(group):
     a, b = (algebra(group, 3, 1.0 * k, seed=k) for k in (1, 2))
 

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from lieconv_pyg.groups import (
     SE2,
     SE3,
+    SIM2,
     SO2,
     SO3,
     SQ,
@@ -210,6 +211,8 @@ def test_random_planar_rotations_are_uniform():
         RxSO2().subgroup((1,)).sample(4000, **settings),
         SE2().sample(4000, **settings)[:, :2, :2],
         SE2().stabilizer_sample(4000, **settings)[:, :2, :2],
+        SIM2().sample(4000, **settings)[:, :2, :2],
+        SIM2().stabilizer_sample(4000, **settings)[:, :2, :2],
         SO3().stabilizer_sample(4000, **settings)[:, 1:, 1:],
     ]
     for R in draws:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lieconv_pyg.groups import SE2, SE3, SO3, T
+from lieconv_pyg.groups import SE2, SE3, SIM2, SO3, T
 from lieconv_pyg.lifting import frames, lift, lift_frames
 from lieconv_pyg.neighbors import radius_graph
 from tests.clouds import GROUPS, cloud, ragged_batch
@@ -18,7 +18,7 @@ from tests.lifting.shapes import (
 
 
 def groups_of(dim):
-    return [SE2()] if dim == 2 else [SE3(), SO3()]
+    return [SE2(), SIM2()] if dim == 2 else [SE3(), SO3()]
 
 
 GROUP_CASES = [
@@ -35,6 +35,8 @@ def motion(group, seed):
         return rotation
     g = torch.eye(group.matrix_dim, dtype=torch.float64)
     g[:-1, :-1], g[:-1, -1] = rotation, shift
+    if group == SIM2():
+        g[:-1, :-1] *= math.exp(0.3 * seed - 1)
     return g
 
 
@@ -86,7 +88,7 @@ def test_lifts_reach_their_points(group, name, dim, pos, number):
     assert torch.allclose(reached, pos[lifted.point], atol=1e-10)
 
 
-@pytest.mark.parametrize("group", [SE2(), SO3(), SE3()], ids=str)
+@pytest.mark.parametrize("group", [SE2(), SIM2(), SO3(), SE3()], ids=str)
 def test_layout(group):
     pos, batch = cloud(group, 12), torch.tensor([0] * 5 + [2] * 6 + [3])
     lifted = lift_frames(group, pos, batch)
@@ -134,7 +136,7 @@ def test_gradients_are_finite(group, name, dim, pos, number):
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("group", [SE2(), SO3(), SE3()], ids=str)
+@pytest.mark.parametrize("group", [SE2(), SIM2(), SO3(), SE3()], ids=str)
 def test_gradients_are_right(group):
     pos = generic(5, group.space_dim).requires_grad_()
     weight = torch.linspace(0.5, 2, group.dim + 2 * group.orbit_dim).double()
@@ -155,10 +157,27 @@ def test_groups_without_frames():
         lift_frames(Rotations(3), cloud(T(3), 4))
 
 
-@pytest.mark.parametrize("group", [SE2(), SO3(), SE3()], ids=str)
+@pytest.mark.parametrize("group", [SE2(), SIM2(), SO3(), SE3()], ids=str)
 def test_autocast_leaves_frames_alone(group):
     pos = cloud(group, 6, dtype=torch.float)
     expected = lift_frames(group, pos)
     with torch.autocast("cpu", torch.bfloat16):
         lifted = lift_frames(group, pos)
     assert lifted.element.equal(expected.element)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_sizes(dtype):
+    """The scale of frames of similarities is that of each example."""
+    pos = torch.cat([3 * generic(6, 2) + 20, generic(1, 2), 0.1 + torch.zeros(4, 2)])
+    batch = torch.tensor([0] * 6 + [2] + [5] * 4)
+    lifted = lift_frames(SIM2(), pos.to(dtype), batch)
+    scale = lifted.element[:, :2, :2].det().sqrt()
+    spread = pos[:6] - pos[:6].mean(0)
+    size = spread.square().sum(1).mean().sqrt().to(dtype)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(
+        scale[lifted.batch == 0], size.expand(12), rtol=tolerance, atol=0
+    )
+    ones = torch.ones_like(scale[lifted.batch > 0])
+    torch.testing.assert_close(scale[lifted.batch > 0], ones)

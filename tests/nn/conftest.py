@@ -17,9 +17,11 @@ NAMES = [
     "SQ",
     "RxSQ",
     "SE2",
+    "SIM2",
     "SO3",
     "SE3",
     "Lorentz",
+    "Galilei2",
 ]
 
 
