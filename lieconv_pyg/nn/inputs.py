@@ -6,7 +6,10 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from lieconv_pyg.groups.minkowski import mass_square
 from lieconv_pyg.lifting import Lifted, check_points_and_batch
+
+_ROUNDING = 1e-3  # of E^2, by which a squared mass may be negative
 
 
 def per_layer(name: str, value: Any, num_layers: int) -> list:
@@ -99,12 +102,25 @@ def check_vectors(
 def check_momenta(
     pos: Tensor, batch: Optional[Tensor], batch_size: Optional[int]
 ) -> tuple[Tensor, Tensor, int]:
-    """Four-momenta in float64, the batch vector and the number of examples."""
+    """Four-momenta in float64, the batch vector and the number of examples.
+
+    Raises:
+        ValueError: If shapes do not fit, or momenta are those of no particle.
+    """
     batch = check_points_and_batch(pos, batch)
     if pos.size(1) != 4:
         raise ValueError(
             "'pos' must have four-momenta (E, px, py, pz) as rows (got "
             f"{tuple(pos.shape)})"
+        )
+    energy = pos.detach()[:, 0].double()
+    # Momenta that were rounded, and boosted after that, are spacelike by a little.
+    limit = _ROUNDING * energy.square()
+    bad = (mass_square(pos.detach()) < -limit) | (energy < 0)
+    if bool(bad.any()):
+        raise ValueError(
+            f"'pos' has {int(bad.sum())} momenta (E, px, py, pz) with E < |p|, which "
+            f"no particle has; the first is in row {int(bad.long().argmax())}"
         )
     number = int(batch[-1]) + 1
     _check_batch_size(batch_size, number)

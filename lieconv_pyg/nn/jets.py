@@ -149,7 +149,8 @@ class JetLieResNet(torch.nn.Module):
             generator: Draws lifts and neighbours in training.
 
         Raises:
-            ValueError: If a jet has no rest frame.
+            ValueError: If a jet has no rest frame, or a particle less energy than
+                momentum.
         """
         pos, batch, size = check_momenta(pos, batch, batch_size)
         x, at = self._at_rest(pos, batch, size)

@@ -131,11 +131,16 @@ def test_no_rest_frame(seed):
     light = torch.tensor([5.0, 3, 0, 4]).double()
     g = boost(1.0, seed)
     network = make()
-    for wrong in (torch.stack([light, 2 * light]) @ g.T, -pos[3:5]):
+    backward = -pos[3:5]
+    pos[3:5] = torch.stack([light, 2 * light]) @ g.T
+    with pytest.raises(
+        ValueError, match=r"the first is number 1 of 'batch'.*has no rest frame"
+    ):
+        network(pos, batch)
+    # Nor has a particle a negative energy, or less energy than momentum.
+    for wrong in (backward, pos[3:5] * torch.tensor([0.9, 1, 1, 1])):
         pos[3:5] = wrong
-        with pytest.raises(
-            ValueError, match=r"the first is number 1 of 'batch'.*has no rest frame"
-        ):
+        with pytest.raises(ValueError, match=r"2 momenta .* the first is in row 3"):
             network(pos, batch)
 
 

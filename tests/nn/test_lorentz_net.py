@@ -162,6 +162,7 @@ def test_bad_momenta():
     for given, message in (
         ((pos[:, :3], batch), r"four-momenta .* \(got \(22, 3\)\)"),
         ((pos / 0, batch), "NaN or infinite"),
+        ((-pos, batch), r"22 momenta .* with E < |p|, which no particle has"),
         ((pos[:0], batch[:0]), "'pos' is empty"),
         ((pos, batch, 2), "'batch_size' must be at least 3"),
         ((pos, batch.flip(0)), "non-decreasing"),
