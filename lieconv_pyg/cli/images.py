@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-from lieconv_pyg.cli.lightning_cli import LieConvCLI, say
+from lieconv_pyg.cli.classifiers import ClassifierCLI
+from lieconv_pyg.cli.lightning_cli import say
 from lieconv_pyg.training import ImageDataModule, ImageModule, ImageReport, image_text
 
 
-class ImageCLI(LieConvCLI):
+class ImageCLI(ClassifierCLI):
     """Trains classifiers of images."""
 
     task = "images"
@@ -24,22 +24,14 @@ class ImageCLI(LieConvCLI):
 
     report: ImageReport
 
-    def complete_configuration(self) -> None:
-        """Reads the images, and sets what follows from them."""
-        data = self._get(self.config, "data")
-        if data.root is not None:  # so that it holds in other folders too
-            data.root = str(Path(data.root).expanduser().resolve())
-        self._images = ImageDataModule(**data.as_dict())
-        chosen = {
-            "in_channels": self._images.num_channels,
-            "out_channels": self._images.num_classes,
-        }
-        self.fill_in(chosen)
+    def chosen(self, data: ImageDataModule) -> dict[str, Any]:
+        """Channels and classes."""
+        return {"in_channels": data.num_channels, "out_channels": data.num_classes}
 
     def look_at_data(self) -> None:
         """Takes the images that were read. Where none is for validation, the last
         epoch counts."""
-        self.datamodule.share(self._images)
+        super().look_at_data()
         if self.datamodule.has_validation:
             return
         if self.subcommand == "validate":
@@ -49,19 +41,6 @@ class ImageCLI(LieConvCLI):
         if self._best is not None:
             self.trainer.callbacks.remove(self._best)  # type: ignore[attr-defined]
             self._best = None
-
-    @property
-    def run_name(self) -> str:
-        """The data set."""
-        return self.datamodule.dataset
-
-    def error(self, value: float) -> str:
-        """A share of images."""
-        return f"error {value:.3g} %"
-
-    def results(self) -> dict[str, Any]:
-        """The test predictions."""
-        return {"test": self.report.test}
 
     def summary(self) -> str:
         """The table of errors."""

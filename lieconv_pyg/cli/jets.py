@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-from lieconv_pyg.cli.lightning_cli import LieConvCLI
+from lieconv_pyg.cli.classifiers import ClassifierCLI
 from lieconv_pyg.training import JetDataModule, JetModule, JetReport, jet_text
 
 
-class JetCLI(LieConvCLI):
+class JetCLI(ClassifierCLI):
     """Trains classifiers of jets."""
 
     task = "jets"
@@ -24,30 +23,9 @@ class JetCLI(LieConvCLI):
 
     report: JetReport
 
-    def complete_configuration(self) -> None:
-        """Reads the jets, and sets what follows from them."""
-        data = self._get(self.config, "data")
-        if data.root is not None:  # so that it holds in other folders too
-            data.root = str(Path(data.root).expanduser().resolve())
-        self._jets = JetDataModule(**data.as_dict())
-        self.fill_in({"out_channels": self._jets.num_classes})
-
-    def look_at_data(self) -> None:
-        """Takes the jets that were read."""
-        self.datamodule.share(self._jets)
-
-    @property
-    def run_name(self) -> str:
-        """The data set."""
-        return self.datamodule.dataset
-
-    def error(self, value: float) -> str:
-        """A share of jets."""
-        return f"error {value:.3g} %"
-
-    def results(self) -> dict[str, Any]:
-        """The test predictions."""
-        return {"test": self.report.test}
+    def chosen(self, data: JetDataModule) -> dict[str, Any]:
+        """Classes."""
+        return {"out_channels": data.num_classes}
 
     def summary(self) -> str:
         """The table of results."""

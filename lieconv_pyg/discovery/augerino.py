@@ -13,11 +13,7 @@ from torch_geometric.nn import MLP
 from lieconv_pyg.discovery.generator import LieGenerator
 from lieconv_pyg.discovery.method import DiscoveryMethod, Player
 from lieconv_pyg.discovery.pairs import Representation
-from lieconv_pyg.discovery.regularizers import (
-    IDENTITY,
-    channel_penalty,
-    identity_penalty,
-)
+from lieconv_pyg.discovery.regularizers import IdentityPenalty, channel_penalty
 from lieconv_pyg.discovery.spans import matrices
 from lieconv_pyg.groups.checks import nonnegative, positive
 
@@ -101,17 +97,12 @@ class AugerinoPlus(DiscoveryMethod):
         hidden_channels: int = 512,
     ) -> None:
         super().__init__(representation)
-        if identity not in IDENTITY:
-            raise ValueError(
-                f"'identity' must be one of {', '.join(IDENTITY)}, got {identity!r}"
-            )
+        self.identity_penalty = IdentityPenalty(identity, identity_weight)
         mask = representation.mask_tensor()
         self.generator = LieGenerator(
             mask, num_channels, coefficients, sigma, init_scale
         )
         self.predictor = Predictor(representation, hidden_channels)
-        self.identity = identity
-        self.identity_weight = nonnegative(identity_weight, "identity_weight")
         self.channel_weight = nonnegative(channel_weight, "channel_weight")
 
     def players(self) -> list[Player]:
@@ -123,13 +114,11 @@ class AugerinoPlus(DiscoveryMethod):
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         gx, gy = self.representation.act(self.elements(len(x)), x, y)
         loss = self.predictor.loss(gx, gy)
-        if self.identity != "none":
-            loss = loss + self.identity_weight * identity_penalty(gx, x, self.identity)
+        loss = loss + self.identity_penalty(gx, x)
         return loss + self.channel_weight * channel_penalty(self.generator.basis)
 
     def find_basis(self, x: Tensor, y: Tensor) -> Tensor:
-        g = self.generator
-        return (g.sigma.view(-1, 1, 1) * g.basis).detach()
+        return self.generator.scaled_basis.detach()
 
 
 class Widths(torch.nn.Module):
@@ -227,8 +216,7 @@ class Augerino(DiscoveryMethod):
         super().__init__(representation)
         n = representation.size
         if generators is None:
-            mask = representation.mask_tensor().flatten()
-            generators = torch.diag(mask)[mask != 0].view(-1, n, n)
+            generators = representation.units()
         if generators.shape[-2:] != (n, n):
             raise ValueError(
                 f"'generators' must have shape (c, {n}, {n}), got "

@@ -11,10 +11,9 @@ from lieconv_pyg.discovery.generator import LieGenerator
 from lieconv_pyg.discovery.method import DiscoveryMethod, Player
 from lieconv_pyg.discovery.pairs import Representation
 from lieconv_pyg.discovery.regularizers import (
-    IDENTITY,
+    IdentityPenalty,
     channel_penalty,
     closure_penalty,
-    identity_penalty,
 )
 from lieconv_pyg.groups.checks import nonnegative, positive
 from lieconv_pyg.groups.matrix_functions import matrix_log
@@ -66,12 +65,7 @@ class _Adversaries(DiscoveryMethod):
         hidden_channels: int,
     ) -> None:
         super().__init__(representation)
-        if identity not in IDENTITY:
-            raise ValueError(
-                f"'identity' must be one of {', '.join(IDENTITY)}, got {identity!r}"
-            )
-        self.identity = identity
-        self.identity_weight = nonnegative(identity_weight, "identity_weight")
+        self.identity_penalty = IdentityPenalty(identity, identity_weight)
         self.discriminator = Discriminator(representation, hidden_channels)
 
     def _generator_parameters(self) -> list[torch.nn.Parameter]:
@@ -89,9 +83,7 @@ class _Adversaries(DiscoveryMethod):
     def _fool(self, x: Tensor, y: Tensor) -> Tensor:
         gx, gy = self.representation.act(self.elements(len(x)), x, y)
         loss = F.softplus(-self.discriminator(gx, gy)).mean()
-        if self.identity != "none":
-            loss = loss + self.identity_weight * identity_penalty(gx, x, self.identity)
-        return loss + self._penalty()
+        return loss + self.identity_penalty(gx, x) + self._penalty()
 
     def _penalty(self) -> Tensor | float:
         return 0.0
@@ -202,9 +194,7 @@ class LieGAN(_Adversaries):
             self.discriminator.reset_parameters()
 
     def find_basis(self, x: Tensor, y: Tensor) -> Tensor:
-        g = self.generator
-        scale = g.log_sigma.exp()
-        return (scale.view(-1, 1, 1) * g.basis).detach()
+        return self.generator.scaled_basis.detach()
 
 
 class SymmetryGAN(_Adversaries):

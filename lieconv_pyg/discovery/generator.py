@@ -107,6 +107,11 @@ class LieGenerator(torch.nn.Module):
         """The scale :math:`(c)` of the coefficients, 0 of channels not in use."""
         return self.log_sigma.exp() * self.active
 
+    @property
+    def scaled_basis(self) -> Tensor:
+        """The generators with the scale of their coefficients, in use or not."""
+        return self.log_sigma.exp().view(-1, 1, 1) * self.basis
+
     def draw(self, num: int) -> Tensor:
         """Coefficients :math:`(B, c)`."""
         like: dict[str, Any] = dict(dtype=self.weight.dtype, device=self.weight.device)

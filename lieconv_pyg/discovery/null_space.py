@@ -54,8 +54,7 @@ def gradient_null_space(
     n = representation.size
     if x.dim() != 3 or x.size(2) != n or not len(x):
         raise ValueError(f"'x' must have shape (B, k, {n}), got {tuple(x.shape)}")
-    mask = representation.mask_tensor().flatten().to(x)
-    units = torch.diag(mask)[mask != 0].view(-1, n, n)
+    units = representation.units().to(x)
     with torch.no_grad():
         out = function(x).reshape(len(x), -1)
     if representation.y_type == "vectors" and out.size(1) % n:

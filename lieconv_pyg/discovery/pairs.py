@@ -61,6 +61,11 @@ class Representation:
             return torch.ones(self.size, self.size)
         return (torch.tensor(self.mask, dtype=torch.double) != 0).float()
 
+    def units(self) -> Tensor:
+        """The matrices :math:`(m, n, n)` with one entry, 1, where the mask has one."""
+        mask = self.mask_tensor().flatten()
+        return torch.diag(mask)[mask != 0].view(-1, self.size, self.size)
+
     def act(self, g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         r"""The pairs :math:`(g x, g y)`.
 

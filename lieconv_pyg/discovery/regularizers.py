@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lieconv_pyg.discovery.spans import brackets
+from lieconv_pyg.groups.checks import nonnegative
 
 IDENTITY = ("cosine", "difference", "none")
 
@@ -33,6 +34,28 @@ def identity_penalty(gx: Tensor, x: Tensor, kind: str = "cosine") -> Tensor:
     # Differences of norms, not norms of differences, have gradients at 0.
     away = (gx - x).square().sum(-1).add(1e-12).sqrt() / size
     return 1 - away.mean().clamp(max=1.0)
+
+
+class IdentityPenalty:
+    """A weighted :func:`identity_penalty`, or none.
+
+    Raises:
+        ValueError: If there is no such penalty, or the weight is negative or NaN.
+    """
+
+    def __init__(self, identity: str, identity_weight: float) -> None:
+        if identity not in IDENTITY:
+            raise ValueError(
+                f"'identity' must be one of {', '.join(IDENTITY)}, got {identity!r}"
+            )
+        self.kind = identity
+        self.weight = nonnegative(identity_weight, "identity_weight")
+
+    def __call__(self, gx: Tensor, x: Tensor) -> Tensor | float:
+        """What is added to a loss."""
+        if self.kind == "none":
+            return 0.0
+        return self.weight * identity_penalty(gx, x, self.kind)
 
 
 def channel_penalty(basis: Tensor) -> Tensor:
