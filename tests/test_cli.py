@@ -338,9 +338,10 @@ def test_another_convolution(capsys):
     """By its name, which the folder keeps."""
     name = "lieconv_pyg.nn.RelaxedLieConv"
     args = [*TINY_SE3, f"--model.network.init_args.conv={name}", "--output=run"]
-    assert main(["fit", *args]) == 0
-    saved = yaml.safe_load(Path("run/config.yaml").read_text())
-    assert saved["model"]["network"]["init_args"]["conv"] == name
+    assert main(["fit", *args, "--model.symmetry_weight=0.5"]) == 0
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())["model"]
+    assert saved["network"]["init_args"]["conv"] == name
+    assert saved["symmetry_weight"] == 0.5
     tested = _errors(capsys.readouterr().out)
     assert main(["test", "--ckpt_path=run/checkpoints/best.ckpt"]) == 0
     assert _errors(capsys.readouterr().out) == tested

@@ -17,6 +17,7 @@ from torch_geometric.loader import DataLoader
 
 from lieconv_pyg.training.divergence import Divergence
 from lieconv_pyg.training.schedule import adam_with_cosine
+from lieconv_pyg.training.soft_symmetry import SoftSymmetry
 
 
 class NetworkModule(LightningModule):
@@ -28,12 +29,21 @@ class NetworkModule(LightningModule):
             training; if it has ``penalty()``, that is added to the loss in training.
         lr: Learning rate of Adam.
         warmup: Share of the steps in which the learning rate rises.
+        symmetry_weight: Weight, in the loss of training, of the penalties and priors of
+            relaxed layers (:class:`~lieconv_pyg.nn.RelaxedLieConv`,
+            :class:`~lieconv_pyg.nn.RPPLieConv`), if the network has any.
 
     Raises:
         ValueError: If an argument is out of range.
     """
 
-    def __init__(self, network: torch.nn.Module, lr: float, warmup: float) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        lr: float,
+        warmup: float,
+        symmetry_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         if not lr > 0:
             raise ValueError(f"lr must be positive, got {lr}")
@@ -49,6 +59,7 @@ class NetworkModule(LightningModule):
         self.network: Any = network
         self.lr = lr
         self.warmup = warmup
+        self._soft = SoftSymmetry(network, symmetry_weight)
         self._divergence = Divergence()
         self._validation = Divergence()
 
@@ -59,9 +70,10 @@ class NetworkModule(LightningModule):
             calibrate(pos.to(self.device), batch.to(self.device))
 
     def penalty(self) -> torch.Tensor | float:
-        """What the network wants to be added to the loss in training, if anything."""
+        """What the network and its relaxed layers want to be added to the loss in
+        training, if anything."""
         penalty = getattr(self.network, "penalty", None)
-        return 0.0 if penalty is None else penalty()
+        return self._soft.penalty() + (0.0 if penalty is None else penalty())
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stops where the loss or its gradient is not finite."""

@@ -25,13 +25,22 @@ class ClassifierModule(NetworkModule):
         network: The network.
         lr: Learning rate of Adam.
         warmup: Share of the steps in which the learning rate rises.
+        symmetry_weight: Weight, in the loss of training, of the penalties and priors of
+            relaxed layers (:class:`~lieconv_pyg.nn.RelaxedLieConv`,
+            :class:`~lieconv_pyg.nn.RPPLieConv`), if the network has any.
 
     Raises:
         ValueError: If an argument is out of range.
     """
 
-    def __init__(self, network: torch.nn.Module, lr: float, warmup: float) -> None:
-        super().__init__(network, lr, warmup)
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        lr: float,
+        warmup: float,
+        symmetry_weight: float = 0.0,
+    ) -> None:
+        super().__init__(network, lr, warmup, symmetry_weight)
         self._num_classes: int | None = None
         self.metrics = torch.nn.ModuleDict(
             {
@@ -94,7 +103,7 @@ class ClassifierModule(NetworkModule):
             sync_dist=True,
         )
         self._divergence.note(loss.detach(), batch)
-        return loss
+        return loss + self.penalty()
 
     def _evaluate(self, batch: Data, stage: str) -> tuple[Tensor, Tensor]:
         out, losses, wrong = self._of_batch(batch)

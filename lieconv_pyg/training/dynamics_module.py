@@ -40,6 +40,9 @@ class DynamicsModule(NetworkModule):
         compile: Whether :func:`torch.compile` is applied to the network, for networks
             that have no Hamiltonian: torch does not compile what is differentiated
             twice.
+        symmetry_weight: Weight, in the loss of training, of the penalties and priors of
+            relaxed layers (:class:`~lieconv_pyg.nn.RelaxedLieConv`,
+            :class:`~lieconv_pyg.nn.RPPLieConv`), if the network has any.
 
     Raises:
         ValueError: If an argument is out of range, or such a network is to be compiled.
@@ -53,8 +56,9 @@ class DynamicsModule(NetworkModule):
         substeps: int = 1,
         recompute: bool = False,
         compile: bool = False,
+        symmetry_weight: float = 1e-4,
     ) -> None:
-        super().__init__(network, lr, warmup)
+        super().__init__(network, lr, warmup, symmetry_weight)
         if substeps < 1:
             raise ValueError(f"substeps must be at least 1, got {substeps}")
         self.substeps = substeps
@@ -175,7 +179,7 @@ class DynamicsModule(NetworkModule):
             sync_dist=True,
         )
         self._divergence.note(loss.detach(), batch)
-        return loss
+        return loss + self.penalty()
 
     def _evaluate(self, batch: Data, stage: str) -> Tensor:
         errors = self._errors(batch).detach()

@@ -27,15 +27,22 @@ class ImageModule(ClassifierModule):
             the data must have so many channels and classes.
         lr: Learning rate of Adam.
         warmup: Share of the steps in which the learning rate rises.
+        symmetry_weight: Weight, in the loss of training, of the penalties and priors of
+            relaxed layers (:class:`~lieconv_pyg.nn.RelaxedLieConv`,
+            :class:`~lieconv_pyg.nn.RPPLieConv`), if the network has any.
 
     Raises:
         ValueError: If an argument is out of range.
     """
 
     def __init__(
-        self, network: torch.nn.Module, lr: float = 3e-3, warmup: float = 0.01
+        self,
+        network: torch.nn.Module,
+        lr: float = 3e-3,
+        warmup: float = 0.01,
+        symmetry_weight: float = 1e-4,
     ) -> None:
-        super().__init__(network, lr, warmup)
+        super().__init__(network, lr, warmup, symmetry_weight)
 
     def check(self, data: Any) -> None:
         r"""Checks that network and data go together.

@@ -54,6 +54,9 @@ class MoleculeModule(NetworkModule):
         warmup: Share of the steps in which the learning rate rises.
         force_weight: The weight w of the forces in the loss. By default the energies
             alone are trained.
+        symmetry_weight: Weight, in the loss of training, of the penalties and priors of
+            relaxed layers (:class:`~lieconv_pyg.nn.RelaxedLieConv`,
+            :class:`~lieconv_pyg.nn.RPPLieConv`), if the network has any.
 
     Raises:
         ValueError: If an argument is out of range, or forces are to be trained with a
@@ -70,8 +73,9 @@ class MoleculeModule(NetworkModule):
         lr: float = 3e-3,
         warmup: float = 0.01,
         force_weight: float | None = None,
+        symmetry_weight: float = 1e-4,
     ) -> None:
-        super().__init__(network, lr, warmup)
+        super().__init__(network, lr, warmup, symmetry_weight)
         if force_weight is not None and not force_weight > 0:
             raise ValueError(f"force_weight must be positive, got {force_weight}")
         if force_weight and any(isinstance(m, _BatchNorm) for m in network.modules()):
