@@ -25,6 +25,16 @@ def test_the_next_best_of_lorentz(lorentz):
     assert values[1].item() == pytest.approx(2**0.5)
 
 
+def test_a_metric_that_was_learned(lorentz):
+    """The one of LieGAN's authors for top tagging: its cosine to Minkowski's."""
+    learned = torch.tensor([-1.1205, 1.2525, 1.2533, 1.0640]).double()
+    root = learned.abs().sqrt()
+    found = invariant_metric(lorentz * root / root.unsqueeze(1)).metric
+    torch.testing.assert_close(found, torch.diag(learned / learned.norm()))
+    minkowski = torch.tensor([-0.5, 0.5, 0.5, 0.5]).double()
+    assert (found.diag() @ minkowski).item() == pytest.approx(0.9975, abs=1e-4)
+
+
 def test_noise(lorentz):
     found = invariant_metric(mixed(lorentz, 7, noise=0.01))
     cosine = (found.metric.diag() * torch.tensor([-0.5, 0.5, 0.5, 0.5])).sum()
