@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lieconv_pyg.cli.classifiers import ClassifierCLI
-from lieconv_pyg.cli.lightning_cli import say
+from lieconv_pyg.cli.data_first import ClassifierCLI
 from lieconv_pyg.training import ImageDataModule, ImageModule, ImageReport, image_text
 
 
@@ -38,17 +37,9 @@ class ImageCLI(ClassifierCLI):
             raise ValueError("data.num_valid is 0: there are no images to validate on")
         if self._get(self.config, "patience") is not None:
             raise ValueError("patience needs images for validation: set data.num_valid")
-        if self._best is not None:
-            self.trainer.callbacks.remove(self._best)  # type: ignore[attr-defined]
-            self._best = None
+        self.take_last_epoch()
 
     def summary(self) -> str:
         """The table of errors."""
         assert self.report.test is not None
         return image_text([self.report.test])
-
-    def _say_best(self, early: bool) -> None:
-        if self.datamodule.has_validation:
-            super()._say_best(early)
-        elif self.run is not None and self.run.checkpoint is not None:
-            say(f"tested   the last epoch, {self.report.history[-1][0]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lieconv_pyg.cli.classifiers import ClassifierCLI
+from lieconv_pyg.cli.data_first import ClassifierCLI
 from lieconv_pyg.training import JetDataModule, JetModule, JetReport, jet_text
 
 

@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lieconv_pyg.datasets import PointImages
+from lieconv_pyg.training.classifier_report import ClassifierReport
 from lieconv_pyg.training.image_plots import confusion_plot, misread_plot
-from lieconv_pyg.training.plots import learning_curve
-from lieconv_pyg.training.processes import gather
-from lieconv_pyg.training.report import OutputsReport, model_name
 from lieconv_pyg.training.results import text_table
 
 _SHOWN = 40  # misread images in the figure
@@ -123,7 +120,7 @@ def image_text(results: Sequence[ImageTest]) -> str:
     return "\n".join([f"{head}{first.num_train:,}", "", *table])
 
 
-class ImageReport(OutputsReport):
+class ImageReport(ClassifierReport):
     r"""Keeps the error of each epoch in % and the test predictions, and writes
     ``predictions.csv``, ``confusion.csv``, ``confusion.png``, ``misread.png`` (if there
     are any) and ``learning_curve.png``.
@@ -132,63 +129,25 @@ class ImageReport(OutputsReport):
         folder (path, optional): Where to write; :obj:`None` writes nothing.
     """
 
-    errors = ("train/error", "val/error")
-    monitor = "val/error"
+    examples = "images"
+    test: ImageTest | None
 
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__(folder)
-        self.test: ImageTest | None = None
+    def tested(self, probability: Tensor, **kwargs: Any) -> ImageTest:
+        """The predictions."""
+        return ImageTest(probabilities=probability, **kwargs)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the predictions together and writes the files, on the first process."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        sampler = trainer.test_dataloaders.sampler  # type: ignore[union-attr]
-        index, label, probability = in_order(self._outputs, list(sampler))
-        network: Any = pl_module.network
-        self.test = ImageTest(
-            model=model_name(network),
-            source=data.title,
-            labels=label,
-            probabilities=probability,
-            num_parameters=sum(p.numel() for p in network.parameters()),
-            num_train=len(data.parts[0]),
-            seconds=self.seconds,
-        )
-        if self.folder is not None and trainer.is_global_zero:
-            self._write(self.folder, self.test, data.parts[2][index])
-
-    def _write(self, folder: Path, test: ImageTest, images: PointImages) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def write(self, folder: Path, data: PointImages, index: Tensor) -> list[Path]:
+        """Writes predictions, confusions and the surest errors."""
+        assert self.test is not None
         names = ["predictions.csv", "confusion.csv", "confusion.png"]
-        self.files = [folder / name for name in names]
-        test.write_csv(self.files[0])
-        test.write_confusion(self.files[1])
-        confusion_plot(test, self.files[2])
-        if which := test.surest_errors(_SHOWN):
-            self.files.append(folder / "misread.png")
-            misread_plot(test, _plain(images[which]), which, self.files[-1])
-        if self.history:
-            self.files.append(folder / "learning_curve.png")
-            histories = {test.model: self.history}
-            learning_curve(histories, "misread images (%)", self.files[-1])
-
-
-def in_order(
-    outputs: Sequence[dict[str, Tensor]], indices: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers, labels and probabilities of the images of all processes, each once, in
-    the order of the data: the same on every process."""
-    label, probability = (
-        torch.cat([o[key] for o in outputs]) for key in ("label", "probability")
-    )
-    # A trial run has fewer than there are.
-    shares = gather((torch.tensor(indices[: len(label)]), label, probability))
-    index, label, probability = (torch.cat(s) for s in zip(*shares, strict=True))
-    order = index.argsort(stable=True)
-    index = index[order]
-    first = torch.ones_like(index, dtype=torch.bool)
-    first[1:] = index[1:] != index[:-1]
-    return index[first], label[order][first], probability[order][first]
+        files = [folder / name for name in names]
+        self.test.write_csv(files[0])
+        self.test.write_confusion(files[1])
+        confusion_plot(self.test, files[2])
+        if which := self.test.surest_errors(_SHOWN):
+            files.append(folder / "misread.png")
+            misread_plot(self.test, _plain(data[index][which]), which, files[-1])
+        return files
 
 
 def _plain(images: PointImages) -> Tensor:

@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lieconv_pyg.figures import COLOURS, new_figure
-from lieconv_pyg.training.image_report import in_order
+from lieconv_pyg.training.classifier_report import ClassifierReport
 from lieconv_pyg.training.jet_metrics import (
     background_efficiency,
     background_rejection,
     roc_auc,
     roc_curve,
 )
-from lieconv_pyg.training.plots import learning_curve
-from lieconv_pyg.training.report import OutputsReport, model_name
 from lieconv_pyg.training.results import text_table
 
 #: Shares of the signal at which rejections of the background are stated.
@@ -157,7 +154,7 @@ def roc_plot(results: Sequence[JetTest], path: str | os.PathLike) -> None:
     figure.savefig(path, bbox_inches="tight", pad_inches=0.08)
 
 
-class JetReport(OutputsReport):
+class JetReport(ClassifierReport):
     r"""Keeps the error of each epoch in % and the test predictions, and writes
     ``predictions.csv``, ``roc.csv``, ``roc.png`` and ``learning_curve.png``.
 
@@ -165,39 +162,18 @@ class JetReport(OutputsReport):
         folder (path, optional): Where to write; :obj:`None` writes nothing.
     """
 
-    errors = ("train/error", "val/error")
-    monitor = "val/error"
+    examples = "jets"
+    test: JetTest | None
 
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__(folder)
-        self.test: JetTest | None = None
+    def tested(self, probability: Tensor, **kwargs: Any) -> JetTest:
+        """The predictions."""
+        return JetTest(scores=probability[:, 1], **kwargs)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the predictions together and writes the files, on the first process."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        sampler = trainer.test_dataloaders.sampler  # type: ignore[union-attr]
-        _, label, probability = in_order(self._outputs, list(sampler))
-        network: Any = pl_module.network
-        self.test = JetTest(
-            model=model_name(network),
-            source=data.title,
-            labels=label,
-            scores=probability[:, 1],
-            num_parameters=sum(p.numel() for p in network.parameters()),
-            num_train=len(data.parts[0]),
-            seconds=self.seconds,
-        )
-        if self.folder is not None and trainer.is_global_zero:
-            self._write(self.folder, self.test)
-
-    def _write(self, folder: Path, test: JetTest) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = ["predictions.csv", "roc.csv", "roc.png"]
-        self.files = [folder / name for name in names]
-        test.write_csv(self.files[0])
-        test.write_roc(self.files[1])
-        roc_plot([test], self.files[2])
-        if self.history:
-            self.files.append(folder / "learning_curve.png")
-            histories = {test.model: self.history}
-            learning_curve(histories, "misread jets (%)", self.files[-1])
+    def write(self, folder: Path, data: Any, index: Tensor) -> list[Path]:
+        """Writes predictions and the ROC curve."""
+        assert self.test is not None
+        files = [folder / name for name in ("predictions.csv", "roc.csv", "roc.png")]
+        self.test.write_csv(files[0])
+        self.test.write_roc(files[1])
+        roc_plot([self.test], files[2])
+        return files

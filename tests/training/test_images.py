@@ -23,8 +23,9 @@ from lieconv_pyg.training import (
     learning_curve,
     quiet,
 )
+from lieconv_pyg.training.classifier_report import in_order
 from lieconv_pyg.training.image_plots import confusion_plot, misread_plot
-from lieconv_pyg.training.image_report import _plain, in_order
+from lieconv_pyg.training.image_report import _plain
 
 
 class Linear(torch.nn.Module):
