@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,16 @@ def test_shipped_configurations(config, capsys):
     assert not Path("runs").exists()
 
 
+def test_pairs_of_your_own():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    np.savez("mine.npz", x=x, y=np.linalg.norm(x, axis=1))
+    args = ["--data.problem=pairs", "--data.root=mine.npz", "--data.y_type=scalars"]
+    args = [*SMALL[:1], *SMALL[2:], *args, "--model.network=null_space", WIDTH]
+    run = fit([*args, "--output=run"])
+    assert run.test.basis.shape[1:] == (3, 3)
+    assert "mine" in Path("run/symmetry.txt").read_text()
+
+
 def test_a_run_that_goes_on():
     """Is the run that was not stopped."""
     args = [*SMALL, "--model.network=lie_gan", WIDTH]
@@ -127,6 +138,8 @@ def test_what_was_found_becomes_a_group():
         (["--data.problem=four_body"], "problem"),
         (["--data.split=random"], "split must be out_of_distribution or iid"),
         (["--data.root=none.npz"], "none.npz"),
+        (["--data.problem=pairs"], "the problem pairs needs root"),
+        (["--data.y_type=labels"], "y_type is for the problem pairs"),
         (["--data.problem=three_body", "--data.extended=true"], "for the problem two"),
         (["--data.num_train=1"], "num_train must be at least 2"),
         (["--ema=0.9"], "ema does not go with discovery"),
@@ -139,7 +152,7 @@ def test_what_was_found_becomes_a_group():
             "built for size 3, the data have 8",
         ),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_mistakes(args, message, capsys):
     assert main(["fit", *SMALL, "--model.network=lie_gan", WIDTH, *args]) == 2

@@ -21,7 +21,7 @@ from lieconv_pyg.discovery.null_space import (
     NullSpace,
     gradient_null_space,
 )
-from lieconv_pyg.discovery.pairs import Representation, SymmetryPairs
+from lieconv_pyg.discovery.pairs import Representation, SymmetryPairs, read_pairs
 from lieconv_pyg.discovery.plots import (
     plot_basis,
     plot_losses,
@@ -84,6 +84,7 @@ __all__ = [
     "plot_losses",
     "plot_metric",
     "plot_sharing",
+    "read_pairs",
     "read_two_body",
     "score_basis",
     "score_cyclic",

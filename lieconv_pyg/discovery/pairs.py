@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -153,6 +157,33 @@ class SymmetryPairs(Dataset[tuple[Tensor, Tensor]]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)})"
+
+
+def read_pairs(path: str | os.PathLike[str], y_type: str = "vectors") -> SymmetryPairs:
+    r"""Pairs of your own from a file.
+
+    Args:
+        path: A file ``.npz`` with arrays ``x`` and ``y``, and ``mask`` and
+            ``true_basis`` if there are any, as :class:`SymmetryPairs` takes them.
+        y_type: What ``y`` is, see :class:`Representation`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no such arrays, or they do not fit.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+        x, y = arrays["x"], arrays["y"]
+    except (KeyError, EOFError, TypeError, ValueError, BadZipFile) as error:
+        raise ValueError(f"{path} has no pairs of arrays x and y: {error}") from error
+    if y_type == "labels" and not y.is_floating_point():
+        y = y.long()
+    given = arrays.get("mask"), arrays.get("true_basis")
+    try:
+        return SymmetryPairs(x, y, y_type, *given, name=Path(path).stem)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _finite(value: Tensor, name: str, dim: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Subset
 
 from lieconv_pyg.datasets import Jets, TopTagging, ToyJets, find_name
-from lieconv_pyg.discovery.pairs import SymmetryPairs
+from lieconv_pyg.discovery.pairs import Y_TYPES, SymmetryPairs, read_pairs
 from lieconv_pyg.discovery.problems import (
     discrete_rotation,
     leading_constituents,
@@ -25,7 +25,7 @@ from lieconv_pyg.training.base import SplitDataModule
 
 PROBLEMS = (
     *("two_body", "three_body", "discrete_rotation", "lorentz_scattering"),
-    *("toy_jets", "top_tagging"),
+    *("toy_jets", "top_tagging", "pairs"),
 )
 
 
@@ -33,15 +33,17 @@ class DiscoveryDataModule(SplitDataModule):
     r"""Pairs :math:`(x, y)` for training, validation and test.
 
     Args:
-        problem: ``two_body`` or ``three_body``, successive states of bodies that
-            attract each other; ``discrete_rotation``, a function that seventh turns
-            leave as it is; ``lorentz_scattering``, one of four momenta; ``toy_jets`` or
-            ``top_tagging``, the two hardest constituents of jets, in units of 100 GeV,
-            and what the jet is.
+        problem: ``pairs``, your own from a file; ``two_body`` or ``three_body``,
+            successive states of bodies that attract each other; ``discrete_rotation``,
+            a function that seventh turns leave as it is; ``lorentz_scattering``, one of
+            four momenta; ``toy_jets`` or ``top_tagging``, the two hardest constituents
+            of jets, in units of 100 GeV, and what the jet is.
         pairs: Your own pairs for training, in the place of a problem, from Python.
         root: A file with orbits of two bodies, see
             :func:`~lieconv_pyg.discovery.read_two_body`, by default they are computed;
-            or the folder or file of ``top_tagging``.
+            or the folder or file of ``top_tagging``; or the file of ``pairs``, see
+            :func:`~lieconv_pyg.discovery.read_pairs`.
+        y_type: Of ``pairs``: what y is, ``vectors``, ``scalars`` or ``labels``.
         split: Of two bodies: ``out_of_distribution``, whose test orbits begin in the
             other half plane, as in the authors' data; or ``iid``.
         extended: Of two bodies: whether generators may mix both bodies.
@@ -61,6 +63,7 @@ class DiscoveryDataModule(SplitDataModule):
         problem: str = "two_body",
         pairs: SymmetryPairs | None = None,
         root: str | None = None,
+        y_type: str = "vectors",
         split: str = "out_of_distribution",
         extended: bool = False,
         num_train: int | None = None,
@@ -76,9 +79,21 @@ class DiscoveryDataModule(SplitDataModule):
             raise ValueError(f"num_train must be at least 2, got {num_train}")
         if extended and self.problem != "two_body":
             raise ValueError("extended is for the problem two_body")
-        if root is not None and self.problem not in ("two_body", "top_tagging"):
-            raise ValueError("root is for the problems two_body and top_tagging")
+        of_file = "two_body", "top_tagging", "pairs"
+        if root is not None and self.problem not in of_file:
+            raise ValueError(f"root is for the problems {', '.join(of_file)}")
         self.root = None if root is None else os.path.expanduser(root)
+        if self.problem == "pairs" and pairs is None:
+            if root is None or num_train is not None:
+                raise ValueError(
+                    "the problem pairs needs root, a file with arrays x and y, and "
+                    "takes all of it: leave num_train out"
+                )
+        elif y_type != "vectors":
+            raise ValueError("y_type is for the problem pairs")
+        if y_type not in Y_TYPES:
+            raise ValueError(f"y_type must be one of {Y_TYPES}, got {y_type!r}")
+        self.y_type = y_type
         self.split, self.extended = split, extended
         self.num_train, self.seed = num_train, seed
         self._given = pairs
@@ -93,6 +108,8 @@ class DiscoveryDataModule(SplitDataModule):
             return
         if self._given is not None:
             train, test = self._given, self._given
+        elif self.problem == "pairs":
+            train = test = read_pairs(str(self.root), self.y_type)
         elif self.problem == "two_body":
             train, test = self._two_body()
         elif self.problem == "three_body":

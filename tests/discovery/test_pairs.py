@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from lieconv_pyg.discovery import Representation, SymmetryPairs
+from lieconv_pyg.discovery import Representation, SymmetryPairs, read_pairs
 from lieconv_pyg.groups import SO3
 
 
@@ -30,6 +31,38 @@ def test_shapes_follow_from_the_data():
     assert scalars.y.shape == (5, 1) and scalars.points().shape == (10, 4)
     labels = SymmetryPairs(x, torch.arange(10) % 3, "labels")
     assert labels.representation == Representation(4, 1, "labels", 3)
+
+
+def test_pairs_from_a_file(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(9, 3)), np.arange(9, dtype=np.uint8)
+    turn = SO3().generators().numpy()
+    np.savez(tmp_path / "mine.npz", x=x, y=y, mask=np.tri(3), true_basis=turn)
+    pairs = read_pairs(tmp_path / "mine.npz", "labels")
+    mask = torch.ones(3, 3).tril().tolist()
+    assert pairs.representation == Representation(3, 1, "labels", 9, mask)
+    assert np.array_equal(pairs.x[:, 0], x) and np.array_equal(pairs.y, y)
+    assert np.array_equal(pairs.true_basis, turn) and pairs.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones((3, 2))}, "no pairs of arrays x and y: 'y'"),
+        ({"x": np.ones((3, 2)), "y": np.array(["a", "b", "c"])}, "no pairs of arrays"),
+        ({"x": np.ones((3, 2)), "y": np.ones((4, 2))}, "bad.npz: 'x' has 3 rows"),
+        ({"x": np.arange(4), "y": np.ones((4, 2))}, "bad.npz: 'x' must be a floating"),
+    ],
+    ids=["no y", "text", "rows", "whole numbers"],
+)
+def test_wrong_files(arrays, message, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_pairs(tmp_path / "bad.npz")
+    with pytest.raises(FileNotFoundError):
+        read_pairs(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("x, y")
+    with pytest.raises(ValueError, match="no pairs of arrays x and y"):
+        read_pairs(tmp_path / "text.npz")
 
 
 X = torch.randn(6, 3)
