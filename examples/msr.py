@@ -29,7 +29,7 @@ from lieconv_pyg.discovery import (
     synthetic_tasks,
 )
 from lieconv_pyg.figures import COLOURS, new_figure
-from lieconv_pyg.training import MetaTest, meta_train
+from lieconv_pyg.training import DivergenceError, MetaTest, meta_train
 
 #: The published numbers of shared parameters.
 SIZES = {"convolution": 3, "rank2": 6, "rank5": 30}
@@ -59,9 +59,15 @@ def parse_args() -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of tasks and networks")
     add("--output", type=Path, default=Path("runs/msr"), help="folder of the results")
     args = parser.parse_args()
-    for name in ("steps", "train", "test"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
+    for name in ("steps", "train", "test", "size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, got {value}")
+    # Each once.
+    args.tasks, args.models = (
+        [*dict.fromkeys(args.tasks)],
+        [*dict.fromkeys(args.models)],
+    )
     return args
 
 
@@ -142,7 +148,7 @@ def main() -> None:
                 if model == "MSR" and learned is None:
                     assert isinstance(layer, SharedLinear)
                     learned = layer.patterns, tasks.patterns
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DivergenceError) as error:
         sys.exit(f"msr: error: {error}")
     table = markdown(results, zero)
     (args.output / "results.md").write_text(table)

@@ -307,6 +307,18 @@ def test_msr(example):
         assert Path("out", name).stat().st_size > 10_000
     with pytest.raises(SystemExit, match="msr: error: 'batch_size' 32 is more than"):
         example("msr", "--train=4")
+    with pytest.raises(SystemExit, match="msr: error: the loss is not finite"):
+        example("msr", "--lr=1e30", "--steps=3", "--train=32", "--models=MSR")
+    with pytest.raises(SystemExit) as stopped:
+        example("msr", "--size=0")
+    assert stopped.value.code == 2
+
+
+def test_msr_of_one_problem_named_twice(example):
+    given = ("--tasks", "rank2", "rank2", "--models", "dense", "dense", "--steps=1")
+    out = example("msr", *given, "--train=32", "--test=2")
+    table = [cells(line) for line in out.splitlines() if line.startswith("| ")]
+    assert [len(row) for row in table] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("data,dials", [("inertia", (0, 0.3)), ("pendulum", (0.3,))])

@@ -151,16 +151,15 @@ class Widths(torch.nn.Module):
         most: float = 10.0,
     ) -> None:
         super().__init__()
-        if not (reward >= 0 and most > 0 and math.isfinite(init)):
-            raise ValueError(
-                "'reward' must be at least 0 and 'most' positive, got "
-                f"{reward} and {most}"
-            )
+        if not most > 0:
+            raise ValueError(f"'most' must be positive, got {most}")
+        if not math.isfinite(init):
+            raise ValueError(f"'init' must be finite, got {init}")
         basis = matrices(generators, "generators").to(torch.get_default_dtype())
         self.register_buffer("generators", basis)
         self.theta = torch.nn.Parameter(torch.full((len(basis),), float(init)))
         self.init, self.centered = init, centered
-        self.reward, self.most = reward, most
+        self.reward, self.most = nonnegative(reward, "reward"), most
 
     def reset_parameters(self) -> None:
         """Begins anew."""
@@ -202,6 +201,7 @@ class Augerino(DiscoveryMethod):
         hidden_channels: Width of the predictor.
 
     Raises:
+        TypeError: If the generators are no floating-point tensor.
         ValueError: If shapes do not fit or a number is out of range.
     """
 
@@ -217,6 +217,7 @@ class Augerino(DiscoveryMethod):
         n = representation.size
         if generators is None:
             generators = representation.units()
+        generators = matrices(generators, "generators")
         if generators.shape[-2:] != (n, n):
             raise ValueError(
                 f"'generators' must have shape (c, {n}, {n}), got "
@@ -273,6 +274,7 @@ class AugerinoMolecules(torch.nn.Module):
         num_samples: Copies whose mean is taken in evaluation, always the same.
 
     Raises:
+        TypeError: If the generators are no floating-point tensor.
         ValueError: If shapes do not fit, a number is out of range, or the network gives
             vectors.
     """
@@ -290,7 +292,8 @@ class AugerinoMolecules(torch.nn.Module):
             raise ValueError("vectors would have to be turned back: give numbers")
         if getattr(network, "augment", False):
             raise ValueError("'network' turns molecules itself: give augment=False")
-        basis = affine_generators(3) if generators is None else generators
+        given = affine_generators(3) if generators is None else generators
+        basis = matrices(given, "generators")
         if basis.shape[-2:] != (4, 4):
             raise ValueError(
                 f"'generators' must have shape (c, 4, 4), got {tuple(basis.shape)}"

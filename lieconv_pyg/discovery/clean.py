@@ -117,6 +117,7 @@ def _metric(J: Tensor, size: int) -> Tensor:
         shape = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
         raise ValueError(f"'metric' must have shape ({size}, {size}), got {shape}")
     J = J.detach().to("cpu", torch.float64)
+    J = (J + J.t()) / 2
     if not bool(J.isfinite().all()):
         raise ValueError("'metric' has infinite or NaN entries")
     if float(torch.linalg.cond(J)) > 1e8:
@@ -124,4 +125,4 @@ def _metric(J: Tensor, size: int) -> Tensor:
             "'metric' is singular: a basis that leaves some directions as they are has "
             "many metrics, of which you can give another"
         )
-    return (J + J.t()) / 2
+    return J

@@ -126,7 +126,12 @@ class LocalLinear(torch.nn.Module):
         torch.nn.init.uniform_(self.filters, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer gives for :math:`x` :math:`(*, n)`."""
+        """What the layer gives for :math:`x` :math:`(*, n)`; a :class:`ValueError` if
+        it has another size."""
+        if x.size(-1) != self.in_features:
+            raise ValueError(
+                f"'x' must have shape (*, {self.in_features}), got {tuple(x.shape)}"
+            )
         return (x.unfold(-1, self.kernel_size, 1) * self.filters).sum(-1)
 
     def extra_repr(self) -> str:
@@ -169,21 +174,32 @@ class MAML(torch.nn.Module):
             for prefix, module in network.named_modules()
             for name in getattr(module, "outer_parameters", ())
         }
+        parameters = dict(network.named_parameters())
         #: Names of the parameters that the step changes, in the order of the rates.
-        self.inner = [n for n, _ in network.named_parameters() if n not in outer]
+        self.inner = [name for name in parameters if name not in outer]
         if not self.inner:
             raise ValueError("'network' has no parameters that a task could change")
         self.network = network
-        self.rates = torch.nn.Parameter(torch.full((len(self.inner),), float(lr)))
+        rates = parameters[self.inner[0]].new_full((len(self.inner),), float(lr))
+        self.rates = torch.nn.Parameter(rates)
 
     def adapt(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The parameters :math:`v'` after the step on examples :math:`(B, n)` and
-        :math:`(B, m)` of one task, by name."""
+        r"""The parameters :math:`v'` after the step on examples :math:`(B, n)` and
+        :math:`(B, m)` of one task, by name.
+
+        Raises:
+            ValueError: If the network gives values of another shape.
+        """
         parameters: dict[str, Tensor] = dict(self.network.named_parameters())
         inner = {name: parameters[name] for name in self.inner}
 
         def loss(values: dict[str, Tensor]) -> Tensor:
             out = functional_call(self.network, {**parameters, **values}, (x,))
+            if out.shape != y.shape:
+                raise ValueError(
+                    f"'network' gives values of shape {tuple(out.shape)} for examples "
+                    f"whose 'y' has {tuple(y.shape)}"
+                )
             return F.mse_loss(out, y)
 
         slopes = grad(loss)(inner)
@@ -217,9 +233,16 @@ class MAML(torch.nn.Module):
             y: Their values :math:`(T, B, m)`.
 
         Raises:
-            ValueError: If shapes do not fit, or nothing follows.
+            ValueError: If shapes do not fit, there is no task, or nothing follows.
         """
-        if x.dim() != 3 or y.dim() != 3 or x.shape[:2] != y.shape[:2]:
+        self.check(x, y)
+        s = self.num_support
+        out = self(x[:, :s], y[:, :s], x[:, s:])
+        return (out - y[:, s:]).square().mean((1, 2))
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """Checks what :meth:`errors` is given; it raises what that says."""
+        if x.dim() != 3 or y.dim() != 3 or not len(x) or x.shape[:2] != y.shape[:2]:
             raise ValueError(
                 "'x' and 'y' must have shapes (tasks, examples, n) and (tasks, "
                 f"examples, m), got {tuple(x.shape)} and {tuple(y.shape)}"
@@ -229,5 +252,3 @@ class MAML(torch.nn.Module):
             raise ValueError(
                 f"{s} examples are for support: 'x' must have more, got {x.size(1)}"
             )
-        out = self(x[:, :s], y[:, :s], x[:, s:])
-        return (out - y[:, s:]).square().mean((1, 2))

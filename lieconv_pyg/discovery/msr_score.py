@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lieconv_pyg.discovery.spans import cosines, orthonormal
@@ -49,7 +50,8 @@ def score_sharing(learned: Tensor, true: Tensor) -> SharingScore:
     Args:
         learned: Matrices :math:`(k, m, n)`, such as the patterns of
             :class:`~lieconv_pyg.discovery.SharedLinear`.
-        true: Those of the tasks :math:`(d, m, n)`.
+        true: Those of the tasks :math:`(d, m, n)`, of any lengths; some may depend on
+            others.
 
     Raises:
         TypeError: If patterns are not a floating-point tensor.
@@ -70,10 +72,11 @@ def score_sharing(learned: Tensor, true: Tensor) -> SharingScore:
 
 
 def sharing_spans(learned: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal bases :math:`(r, m, n)` of the spans of patterns, without dead ones,
-    in float64 on the CPU; raises what :func:`score_sharing` raises."""
+    """Orthonormal bases :math:`(r, m, n)` of the spans of patterns, of those learned
+    without dead ones, in float64 on the CPU; raises what :func:`score_sharing` does."""
     spans = {}
-    for name, patterns in (("true", true), ("learned", learned)):
+    given = {"true": (true, 1e-6), "learned": (learned, _DEAD)}
+    for name, (patterns, tolerance) in given.items():
         if not isinstance(patterns, Tensor) or not patterns.is_floating_point():
             raise TypeError(f"'{name}' must be a floating-point tensor")
         if patterns.dim() != 3 or patterns.shape[1:] != true.shape[1:]:
@@ -83,5 +86,9 @@ def sharing_spans(learned: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
             )
         if not bool(patterns.isfinite().all()) or not bool(patterns.any()):
             raise ValueError(f"'{name}' is zero, or has infinite or NaN entries")
-        spans[name] = orthonormal(patterns.detach().cpu().double(), _DEAD)
+        patterns = patterns.detach().cpu().double()
+        if name == "true":
+            lengths = torch.linalg.matrix_norm(patterns, keepdim=True)
+            patterns = patterns / lengths.clamp(min=1e-300)
+        spans[name] = orthonormal(patterns, tolerance)
     return spans["learned"], spans["true"]

@@ -25,7 +25,7 @@ class SharingTasks(Dataset[tuple[Tensor, Tensor]]):
         name: Of the tasks.
 
     Raises:
-        TypeError: If examples or values are not floating point.
+        TypeError: If examples, values or patterns are not floating point.
         ValueError: If shapes do not fit, there are none, or entries are infinite or
             NaN.
     """
@@ -37,27 +37,16 @@ class SharingTasks(Dataset[tuple[Tensor, Tensor]]):
         patterns: Tensor | None = None,
         name: str = "tasks",
     ) -> None:
-        for value, letter in ((x, "x"), (y, "y")):
-            if not isinstance(value, Tensor) or not value.is_floating_point():
-                raise TypeError(f"'{letter}' must be a floating-point tensor")
-            if value.dim() != 3 or value.numel() == 0:
-                raise ValueError(
-                    f"'{letter}' must have shape (tasks, examples, entries), got "
-                    f"{tuple(value.shape)}"
-                )
-            if not bool(value.isfinite().all()):
-                raise ValueError(f"'{letter}' has infinite or NaN entries")
+        _check(x, "x", "(tasks, examples, n)")
+        _check(y, "y", "(tasks, examples, m)")
         if x.shape[:2] != y.shape[:2]:
             raise ValueError(
                 f"'x' has {x.size(0)} tasks of {x.size(1)} examples, 'y' has "
                 f"{y.size(0)} of {y.size(1)}"
             )
-        shape = (y.size(2), x.size(2))
-        if patterns is not None and tuple(patterns.shape[1:]) != shape:
-            raise ValueError(
-                f"'patterns' must have shape (k, {shape[0]}, {shape[1]}), got "
-                f"{tuple(patterns.shape)}"
-            )
+        if patterns is not None:
+            shape = f"(k, {y.size(2)}, {x.size(2)})"
+            _check(patterns, "patterns", shape, (y.size(2), x.size(2)))
         self.x, self.y, self.patterns, self.name = x, y, patterns, name
 
     def __len__(self) -> int:
@@ -85,6 +74,18 @@ class SharingTasks(Dataset[tuple[Tensor, Tensor]]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)})"
+
+
+def _check(
+    value: Tensor, name: str, shape: str, last: tuple[int, ...] | None = None
+) -> None:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"'{name}' must be a floating-point tensor")
+    fits = value.dim() == 3 and value.numel() > 0
+    if not fits or last not in (None, tuple(value.shape[1:])):
+        raise ValueError(f"'{name}' must have shape {shape}, got {tuple(value.shape)}")
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"'{name}' has infinite or NaN entries")
 
 
 def synthetic_tasks(

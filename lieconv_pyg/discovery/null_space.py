@@ -48,10 +48,13 @@ def gradient_null_space(
         representation: How the group acts on them.
 
     Raises:
+        TypeError: If the points are no floating-point tensor.
         ValueError: If shapes do not fit, the function has gradients that are infinite
             or NaN, or none, or there are too few points.
     """
     n = representation.size
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError("'x' must be a floating-point tensor")
     if x.dim() != 3 or x.size(2) != n or not len(x):
         raise ValueError(f"'x' must have shape (B, k, {n}), got {tuple(x.shape)}")
     units = representation.units().to(x)

@@ -69,7 +69,12 @@ def plot_losses(
     Args:
         losses: Of each player, an entry an epoch.
         path: The PNG file to write.
+
+    Raises:
+        ValueError: If there are none.
     """
+    if not any(losses.values()):
+        raise ValueError("'losses' is empty: give at least one epoch")
     figure = new_figure(5.4, 3.6, 150)
     axes = figure.subplots()
     for (name, values), colour in zip(losses.items(), COLOURS, strict=False):
@@ -135,7 +140,7 @@ def _matrix(axes: Any, values: Tensor, title: str) -> None:
     axes.set_title(title, fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
-    if len(values) <= 4:
+    if max(values.shape) <= 4:
         for i, row in enumerate(values.tolist()):
             for j, value in enumerate(row):
                 colour = "white" if abs(value) > 0.6 else "black"

@@ -83,7 +83,8 @@ def score_basis(
             default.
 
     Raises:
-        TypeError: If a basis is not a floating-point tensor.
+        TypeError: If a basis is not a floating-point tensor, or the scales or the mask
+            no tensor.
         ValueError: If shapes do not fit, entries are infinite or NaN, a basis is zero,
             or the data show nothing of it.
     """
@@ -116,14 +117,18 @@ def score_basis(
     common = cosines(*spans)
     total = float(common.square().sum())
     span = orthonormal(learned, _DEAD)
-    searched = torch.ones(size, size) if mask is None else mask.cpu()
+    searched = torch.ones(size, size) if mask is None else mask
+    if not isinstance(searched, Tensor):
+        raise TypeError(f"'mask' must be a tensor, got {type(mask).__name__}")
     if searched.shape != (size, size) or not bool(searched.any()):
         raise ValueError(
             f"'mask' must have shape ({size}, {size}) and entries other than 0, got "
             f"shape {tuple(searched.shape)}"
         )
-    units = torch.eye(size**2, dtype=torch.double)[searched.flatten() != 0]
+    units = torch.eye(size**2, dtype=torch.double)[searched.cpu().flatten() != 0]
     units = units.view(-1, size, size) @ seen
+    if not bool(units.any()):
+        raise ValueError("'data' show nothing of 'mask'")
     found = brackets(span)
     away = float(outside(found, span).square().sum())
     return BasisScore(
@@ -158,7 +163,7 @@ def score_cyclic(learned: Tensor, true: Tensor, order: int) -> tuple[int, float]
         ValueError: If shapes do not fit, or the order is less than 2.
     """
     L, turn = (
-        matrices(x.unsqueeze(0) if x.dim() == 2 else x, name)
+        matrices(x[None] if isinstance(x, Tensor) and x.dim() == 2 else x, name)
         for x, name in ((learned, "learned"), (true, "true"))
     )
     if L.shape != turn.shape or len(L) > 1:

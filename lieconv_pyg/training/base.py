@@ -75,6 +75,11 @@ class NetworkModule(LightningModule):
         penalty = getattr(self.network, "penalty", None)
         return self._soft.penalty() + (0.0 if penalty is None else penalty())
 
+    def _as_weights(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        """A batch in the weights' precision."""
+        like = next(self.network.parameters()).dtype
+        return [t.to(like) if t.is_floating_point() else t for t in batch]
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stops where the loss or its gradient is not finite."""
         self._divergence.check(self)

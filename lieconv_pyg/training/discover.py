@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Trainer
 
 from lieconv_pyg.discovery import DiscoveryMethod, SymmetryPairs
 from lieconv_pyg.training.discovery_data import DiscoveryDataModule
 from lieconv_pyg.training.discovery_module import DiscoveryModule
 from lieconv_pyg.training.discovery_report import Discovery, DiscoveryReport
 from lieconv_pyg.training.quiet import quiet
+from lieconv_pyg.training.random_state import seeded
 
 
 def discover(
@@ -32,7 +33,7 @@ def discover(
         batch_size: Pairs in a step.
         lr: Learning rate of Adam.
         max_restarts: How often a method that has collapsed begins anew.
-        seed: Of the random numbers.
+        seed: Of the run's random numbers; those of the program go on as they were.
 
     Raises:
         TypeError: If the method or the pairs are something else.
@@ -52,8 +53,7 @@ def discover(
     module = DiscoveryModule(method, lr, max_restarts)
     module.check(data)
     report = DiscoveryReport()
-    with quiet():
-        seed_everything(seed, verbose=False)
+    with quiet(), seeded(seed):
         trainer = Trainer(
             max_epochs=max_epochs,
             callbacks=[report],

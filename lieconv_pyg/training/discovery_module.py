@@ -132,11 +132,6 @@ class DiscoveryModule(NetworkModule):
         (x,) = self._as_weights([x[:512].to(self.device)])
         return self.network.collapsed(x)
 
-    def _as_weights(self, batch: list[Tensor]) -> list[Tensor]:
-        """Vectors and numbers in the weights' precision."""
-        like = next(self.network.parameters()).dtype
-        return [t.to(like) if t.is_floating_point() else t for t in batch]
-
     def _restart(self, epoch: int) -> None:
         """Begins anew with an epoch, if that is still allowed."""
         self._collapsed = 0

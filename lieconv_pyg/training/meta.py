@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 from torch_geometric.data import Data
@@ -23,6 +23,7 @@ from lieconv_pyg.discovery import (
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.training.base import NetworkModule
 from lieconv_pyg.training.quiet import quiet
+from lieconv_pyg.training.random_state import seeded
 
 
 class MetaModule(NetworkModule):
@@ -53,7 +54,7 @@ class MetaModule(NetworkModule):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """The mean error of tasks after their step, with other support examples each
         time."""
-        x, y = batch
+        x, y = self._as_weights(batch)
         order = torch.rand(x.shape[:2], device=x.device).argsort(1).unsqueeze(2)
         x, y = x.take_along_dim(order, 1), y.take_along_dim(order, 1)
         loss = self.network.errors(x, y).mean()
@@ -68,7 +69,7 @@ class MetaModule(NetworkModule):
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """The error of each task after its step."""
-        found = self.network.errors(*batch)
+        found = self.network.errors(*self._as_weights(batch))
         self.errors.append(found.cpu())
         self.log("test/loss", found.mean(), on_epoch=True, batch_size=len(found))
 
@@ -146,10 +147,11 @@ def meta_train(
         lr: Learning rate of Adam.
         inner_lr: Rates of the inner step, to begin with.
         num_support: Examples of a task that a network is adapted with.
-        seed: Of the random numbers.
+        seed: Of the run's random numbers; those of the program go on as they were.
 
     Raises:
-        ValueError: If a number is out of range, or there are too few tasks or examples.
+        ValueError: If a number is out of range, there are too few tasks or examples, or
+            shapes do not fit.
 
     Example:
         >>> train, test = synthetic_tasks("convolution").split(8000)
@@ -158,14 +160,23 @@ def meta_train(
     """
     learner = MAML(network, inner_lr, num_support)
     module = MetaModule(learner, lr)
+    positive(num_steps, "num_steps")
     if len(train) < positive(batch_size, "batch_size"):
         raise ValueError(
             f"'batch_size' {batch_size} is more than the {len(train)} training tasks"
         )
-    with quiet():
-        seed_everything(seed, verbose=False)
+    sizes = []
+    for tasks in (train, test):
+        learner.check(tasks.x, tasks.y)
+        sizes.append((tasks.x.size(2), tasks.y.size(2)))
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"'train' and 'test' must have entries (n, m) alike, got {sizes[0]} and "
+            f"{sizes[1]}"
+        )
+    with quiet(), seeded(seed):
         trainer = Trainer(
-            max_steps=positive(num_steps, "num_steps"),
+            max_steps=num_steps,
             max_epochs=-1,
             accelerator="cpu" if torch.backends.mps.is_available() else "auto",
             devices=1,

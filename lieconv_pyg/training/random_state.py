@@ -1,13 +1,16 @@
-"""The state of the random numbers, in checkpoints."""
+"""The state of the random numbers: in checkpoints, and of runs from Python."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
 from lieconv_pyg.training.processes import gather
 
@@ -49,6 +52,25 @@ class RandomState(Callback):
         states = checkpoint.get(_KEY, [])
         if trainer.state.fn == "fit" and trainer.global_rank < len(states):
             _restore(states[trainer.global_rank], trainer.strategy.root_device)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of a seed, for a run within a program whose own they leave as they
+    are."""
+    names = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # what Lightning keeps
+    before = {name: os.environ.get(name) for name in names}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    state = _state(device)
+    try:
+        seed_everything(seed, verbose=False)
+        yield
+    finally:
+        _restore(state, device)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _state(device: torch.device) -> dict[str, Any]:

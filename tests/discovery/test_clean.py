@@ -82,6 +82,10 @@ def test_one_of_several_metrics(spin):
         (dict(metric="J"), r"'metric' must have shape \(3, 3\), got str"),
         (dict(metric=torch.ones(3, 3)), "'metric' is singular"),
         (
+            dict(metric=torch.tensor([[1.0, 2, 0], [-2, 0, 0], [0, 0, 1]])),
+            "'metric' is singular",
+        ),
+        (
             dict(basis=torch.eye(3)[None], metric=torch.eye(3)),
             "no generator of",
         ),

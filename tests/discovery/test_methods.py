@@ -66,7 +66,15 @@ def test_lie_gan_finds_rotations():
     assert "coverage 0.99" in str(found) or "coverage 1.0" in str(found)
 
 
-def test_augerino_plus_and_null_space_find_rotations():
+def test_augerino_plus_finds_rotations():
+    torch.manual_seed(1)
+    pairs = plane(4000)
+    method = AugerinoPlus(pairs.representation, init_scale=0.5, hidden_channels=32)
+    found = discover(method, pairs, 8, 128, 2e-2)
+    assert found.score.coverage > 0.99 and found.collapse is None
+
+
+def test_null_space_finds_rotations():
     torch.manual_seed(0)
     pairs = plane(4000)
     null = GradientNullSpace(pairs.representation)
@@ -267,6 +275,8 @@ def test_score_of_a_discrete_symmetry():
     assert near[0] == 2 and 0.01 < near[1] < 0.1
     with pytest.raises(ValueError, match="'order' must be at least 2"):
         score_cyclic(turn, turn, 1)
+    with pytest.raises(TypeError, match="'learned' must be a floating-point tensor"):
+        score_cyclic([1.0], turn, 7)
     with pytest.raises(ValueError, match="single generators of one size"):
         score_cyclic(turn, torch.eye(2), 3)
 
@@ -286,6 +296,15 @@ def test_methods_and_data_go_together():
         LieGAN(pairs.representation, sequential=True, basis=TURN)
     with pytest.raises(ValueError, match=r"'generators' must have shape \(c, 2, 2\)"):
         Augerino(pairs.representation, torch.eye(3).unsqueeze(0))
+    for build in (
+        lambda: Augerino(pairs.representation, [[1.0]]),
+        lambda: AugerinoMolecules(torch.nn.Identity(), [[1.0]]),
+    ):
+        with pytest.raises(TypeError, match="'generators' must be a floating-point"):
+            build()
+    for name, bad in (("reward", -1.0), ("reward", math.inf), ("init", math.nan)):
+        with pytest.raises(ValueError, match=f"'{name}' must be .*, got {bad}"):
+            Augerino(pairs.representation, **{name: bad})
 
 
 def test_augerino_learns_widths():
@@ -392,6 +411,8 @@ def test_null_space_of_numbers():
     rows = gradient_null_space(lambda x: x.square().sum(2), x, r)
     assert_close(found.generators, rows.generators)
     assert_close(found.generators[0].abs(), TURN[0].abs() / 2**0.5)
+    with pytest.raises(TypeError, match="'x' must be a floating-point tensor"):
+        gradient_null_space(lambda x: x.square().sum((1, 2)), x.long(), r)
     for wrong, match in ((x[:, 0], "shape"), (x[:0], "shape"), (x[:1], "more points")):
         with pytest.raises(ValueError, match=match):
             gradient_null_space(lambda x: x.square().sum((1, 2)), wrong, r)

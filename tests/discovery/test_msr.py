@@ -1,5 +1,7 @@
 """Patterns of sharing, learned from many tasks."""
 
+import os
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -8,9 +10,11 @@ from torch.testing import assert_close
 
 from lieconv_pyg.discovery import (
     MAML,
+    LieGAN,
     LocalLinear,
     SharedLinear,
     SharingTasks,
+    SymmetryPairs,
     plot_sharing,
     score_sharing,
     synthetic_tasks,
@@ -18,7 +22,7 @@ from lieconv_pyg.discovery import (
 
 pytest.importorskip("lightning")
 
-from lieconv_pyg.training import DivergenceError, MetaModule, meta_train
+from lieconv_pyg.training import DivergenceError, MetaModule, discover, meta_train
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +181,68 @@ def test_training_is_repeatable():
     assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[0], losses[2])
 
 
+@pytest.mark.parametrize("kind, size, least", [("rank2", 6, 0.85), ("rank5", 15, 0.6)])
+def test_filters_that_mix_are_found(kind, size, least):
+    torch.manual_seed(0)
+    train, test = synthetic_tasks(kind, 1000, length=12).split(700)
+    layer = SharedLinear(12, 10, size)
+    score = meta_train(layer, train, test, 250, lr=1e-2).score
+    assert score.true_dimension == size
+    assert score.coverage > least > 4 * score.chance
+
+
+def test_support_is_drawn_in_training():
+    """From the examples of a task, with the values that belong to them."""
+    module = MetaModule(MAML(LocalLinear(8)))
+    module.log = lambda *args, **kwargs: None
+    seen = []
+    module.network.errors = lambda x, y: seen.append((x, y)) or x.sum((1, 2))
+    x = torch.randn(5, 20, 8)
+    for _ in range(2):
+        module.training_step([x, x[..., :6]], 0)
+    module.test_step([x, x[..., :6]], 0)
+    (first, values), (second, _), (last, _) = seen
+    assert not torch.equal(first[:, 0], second[:, 0]) and torch.equal(last, x)
+    assert torch.equal(values, first[..., :6])
+    assert_close(first.sort(1).values, x.sort(1).values, rtol=0, atol=0)
+
+
+def test_random_numbers_of_a_program_go_on(monkeypatch):
+    """As if there had been no training, also after one that fails."""
+    tasks = synthetic_tasks("convolution", 20, length=8)
+    x = torch.randn(20, 2)
+    pairs = SymmetryPairs(x, x)
+    layer, network = LocalLinear(8), LieGAN(pairs.representation, hidden_channels=4)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "17")
+    monkeypatch.delenv("PL_SEED_WORKERS", raising=False)
+    environment = dict(os.environ)
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+
+    def diverge():
+        with pytest.raises(DivergenceError):
+            meta_train(layer, tasks, tasks, 3, 5, inner_lr=1e30)
+
+    for train in (
+        lambda: meta_train(layer, tasks, tasks, 3, 5),
+        lambda: discover(network, pairs, 1, 10),
+        diverge,
+    ):
+        torch.manual_seed(3)
+        train()
+        assert torch.equal(torch.rand(3), expected)
+        assert dict(os.environ) == environment
+
+
+def test_tasks_in_another_precision():
+    tasks = synthetic_tasks("convolution", 20, length=8)
+    double = SharingTasks(tasks.x.double(), tasks.y.double())
+    for network in (torch.nn.Linear(8, 6), SharedLinear(8, 6, 3).double()):
+        assert MAML(network).rates.dtype == next(network.parameters()).dtype
+        for given in (tasks, double):
+            assert meta_train(network, given, given, 2, 5).mse < 10
+
+
 def filters_of(tasks, size=3):
     """Filters (T, m, l), by least squares, and whether they explain the values."""
     windows = tasks.x.double().unfold(2, size, 1).transpose(1, 2)  # (T, m, B, l)
@@ -236,6 +302,9 @@ def test_score():
     score = score_sharing(half, true)
     assert score.dimension == 3  # the last one is dead
     assert (score.coverage, score.purity) == pytest.approx((0.5, 1))
+    lengths = torch.tensor([1, 1e-1, 1e-2, 1e-3, 1, 1]).view(-1, 1, 1)
+    again = score_sharing(true, torch.cat([lengths * true, true[:1] + true[1:2]]))
+    assert again.true_dimension == 6 and again.coverage == pytest.approx(1)
     noise = torch.randn(100, 68, 70, generator=random)
     score = score_sharing(noise, true)
     assert score.coverage == pytest.approx(score.chance, rel=0.7)
@@ -269,9 +338,17 @@ def test_bad_sizes():
         MAML(LocalLinear(4), num_support=0)
     with pytest.raises(ValueError, match="no parameters that a task could change"):
         MAML(torch.nn.Tanh())
+    for shared in (True, False):
+        with pytest.raises(ValueError, match=r"shape \(\*, 8\), got \(2, 3\)"):
+            LocalLinear(8, 3, shared)(torch.zeros(2, 3))
+    narrow = MAML(torch.nn.Linear(4, 1))
+    with pytest.raises(ValueError, match=r"shape \(1, 1\) for .* 'y' has \(1, 2\)"):
+        narrow.errors(torch.zeros(5, 3, 4), torch.zeros(5, 3, 2))
     learner = MAML(LocalLinear(4))
     with pytest.raises(ValueError, match=r"got \(5, 4\) and \(5, 2\)"):
         learner.errors(torch.zeros(5, 4), torch.zeros(5, 2))
+    with pytest.raises(ValueError, match=r"got \(0, 3, 4\) and \(0, 3, 2\)"):
+        learner.errors(torch.zeros(0, 3, 4), torch.zeros(0, 3, 2))
     with pytest.raises(ValueError, match=r"1 examples are for support: .* got 1"):
         learner.errors(torch.zeros(5, 1, 4), torch.zeros(5, 1, 2))
 
@@ -289,12 +366,16 @@ def test_bad_tasks():
             SharingTasks(x, y + bad)
     with pytest.raises(TypeError, match="'x' must be a floating-point tensor"):
         SharingTasks(x.long(), y)
-    with pytest.raises(ValueError, match=r"'x' must have shape \(tasks, examples"):
+    with pytest.raises(ValueError, match=r"'x' must have shape \(tasks, examples, n"):
         SharingTasks(x[0], y)
     with pytest.raises(ValueError, match="'x' has 4 tasks of 3 examples, 'y' has 4 of"):
         SharingTasks(x, y[:, :2])
     with pytest.raises(ValueError, match=r"'patterns' must have shape \(k, 2, 5\)"):
         SharingTasks(x, y, torch.zeros(1, 5, 2))
+    with pytest.raises(ValueError, match="'patterns' has infinite or NaN entries"):
+        SharingTasks(x, y, torch.full((1, 2, 5), torch.nan))
+    with pytest.raises(TypeError, match="'patterns' must be a floating-point tensor"):
+        SharingTasks(x, y, torch.zeros(1, 2, 5).long())
     with pytest.raises(ValueError, match="between 0 and the 4 tasks, got 4"):
         SharingTasks(x, y).split(4)
 
@@ -305,6 +386,16 @@ def test_bad_training_and_scores():
         meta_train(LocalLinear(8), tasks, tasks)
     with pytest.raises(ValueError, match="'num_steps' must be at least 1"):
         meta_train(LocalLinear(8), tasks, tasks, 0, 5)
+    # Before the training.
+    layer = LocalLinear(8)
+    before = layer.filters.clone()
+    few = SharingTasks(tasks.x[:, :1], tasks.y[:, :1])
+    with pytest.raises(ValueError, match="1 examples are for support"):
+        meta_train(layer, tasks, few, 3, 5)
+    other = synthetic_tasks("convolution", 5, length=9)
+    with pytest.raises(ValueError, match=r"alike, got \(8, 6\) and \(9, 7\)"):
+        meta_train(layer, tasks, other, 3, 5)
+    assert torch.equal(layer.filters, before)
     with pytest.raises(ValueError, match="lr must be positive"):
         MetaModule(MAML(LocalLinear(8)), 0.0)
     with pytest.raises(DivergenceError, match="not finite at step 1 "):

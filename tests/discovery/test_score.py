@@ -102,6 +102,12 @@ def test_two_bodies_as_they_were_measured(spin):
         (dict(mask=torch.zeros(3, 3)), ValueError, "entries other than 0"),
         (dict(sigma=[1.0] * 3), TypeError, "'sigma' must be a tensor"),
         (dict(sigma=torch.ones(2)), ValueError, r"'sigma' must have shape \(3,\)"),
+        (dict(mask=[[1.0]]), TypeError, "'mask' must be a tensor, got list"),
+        (
+            dict(mask=torch.eye(3)[:1].T * torch.eye(3)[:1], data=torch.eye(3)[1:2]),
+            ValueError,
+            "'data' show nothing of 'mask'",
+        ),
         (dict(mask=torch.ones(2, 2)), ValueError, r"'mask' must have shape \(3, 3\)"),
     ],
 )
