@@ -257,7 +257,8 @@ def test_all_targets_of_qm9_train(target, tmp_path):
         ([DEMO, "--model.network=lieconv_pyg.nn.None"], "lieconv_pyg.nn.None"),
         ([DEMO, "--model.lr=-1"], "lr must be positive"),
         ([DEMO, "--trainer.max_epochs=0"], "max_epochs must be at least 1"),
-        ([DEMO, "--trainer.max_epoch=3"], "max_epoch"),
+        ([DEMO, "--trainer.max_epoch=3"], "Did you mean --trainer.max_epochs?"),
+        ([DEMO, "--data.cuttoff=3"], "unrecognized arguments: --data.cuttoff"),
         ([DEMO, "--trainer.precision=bf16-true"], "take bf16-mixed"),
         ([DEMO, "--trainer.limit_test_batches=0"], "leaves no test molecules"),
         ([DEMO, "--output="], "output is empty"),
@@ -267,7 +268,7 @@ def test_all_targets_of_qm9_train(target, tmp_path):
         ([DEMO, "--trainer.max_epochs=-1"], "max_epochs or max_steps must be set"),
         ([DEMO, "--ckpt_path=none.ckpt"], "there is no file none.ckpt"),
         (["--config=none.yaml"], "none.yaml"),
-        ([], "model.network"),
+        ([], "model.network. There is: lieconv, "),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(args, message, tmp_path, capsys):

@@ -136,6 +136,7 @@ def test_what_was_found_becomes_a_group():
     ("args", "message"),
     [
         (["--data.problem=four_body"], "problem"),
+        (["--model.network=null-spaces"], "Did you mean 'null_space'?"),
         (["--data.split=random"], "split must be out_of_distribution or iid"),
         (["--data.root=none.npz"], "none.npz"),
         (["--data.problem=pairs"], "the problem pairs needs root"),
@@ -152,7 +153,7 @@ def test_what_was_found_becomes_a_group():
             "built for size 3, the data have 8",
         ),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_mistakes(args, message, capsys):
     assert main(["fit", *SMALL, "--model.network=lie_gan", WIDTH, *args]) == 2

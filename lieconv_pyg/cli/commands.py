@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentError
-
 from lieconv_pyg.cli import predict
 from lieconv_pyg.cli.errors import RunError, UsageError, usage_errors
-from lieconv_pyg.cli.lightning_cli import LieConvCLI, Run
+from lieconv_pyg.cli.lightning_cli import Run
 from lieconv_pyg.cli.tasks import start
 from lieconv_pyg.training import quiet
 
@@ -26,17 +24,9 @@ def fit(args: Sequence[str], table: bool = True) -> Run:
         RunError: If the run had to stop.
     """
     with quiet():
-        cli = _start(["fit", *args], table)
+        cli = start(["fit", *args], table)
     assert cli.run is not None
     return cli.run
-
-
-def _start(args: Sequence[str], table: bool = True) -> LieConvCLI:
-    """Runs a command; complaints about its arguments become :class:`UsageError`."""
-    try:
-        return start(args, table)
-    except ArgumentError as error:
-        raise UsageError(error) from error
 
 
 def _predict(args: Sequence[str]) -> None:
@@ -62,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
             if given[:1] == ["predict"]:
                 _predict(given[1:])
             else:
-                _start(given)
+                start(given)
     except (UsageError, RunError) as error:
         print(f"lieconv: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -23,7 +23,7 @@ def long_names(args: Sequence[str], networks: Mapping[str, str]) -> list[str]:
         option, _, name = arg.partition("=")
         if before == _OPTION:  # it stands apart from its value
             option, name = found.pop(), arg
-        if option == _OPTION and re.fullmatch("[a-z_]+", name):
+        if option == _OPTION and re.fullmatch("[a-z][a-z0-9_-]*", name):
             name = find_name(name, networks, "network")
         if option == _OPTION and name in networks:
             found.append(f"{option}={networks[name]}")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
 
 from lieconv_pyg.cli.checkpoint import with_checkpoint
 from lieconv_pyg.cli.discovery import DiscoveryCLI
 from lieconv_pyg.cli.dynamics import DynamicsCLI
-from lieconv_pyg.cli.errors import usage_errors
+from lieconv_pyg.cli.errors import UsageError, usage_errors
 from lieconv_pyg.cli.images import ImageCLI
 from lieconv_pyg.cli.jets import JetCLI
 from lieconv_pyg.cli.lightning_cli import COMMANDS, LieConvCLI
@@ -32,7 +37,25 @@ def start(args: Sequence[str], table: bool = True) -> LieConvCLI:
         if given and given[0] in COMMANDS:
             given, goes_on = with_checkpoint(given)
         task = find_name(task_of(given), TASKS, "task")
-    return TASKS[task](given, goes_on, table)
+    try:
+        return TASKS[task](given, goes_on, table)
+    except ArgumentError as error:
+        raise UsageError(f"{error}{_hint(str(error), TASKS[task])}") from error
+
+
+def _hint(message: str, cli: type[LieConvCLI]) -> str:
+    """What might have been meant."""
+    if "fit.model.network" in message:
+        return f". There is: {', '.join(cli.networks)}, or the path of a class"
+    unknown = re.search(r"unrecognized arguments: --([\w.]+)", message)
+    parts = {"data": cli.data_class, "model": cli.module_class, "trainer": Trainer}
+    options = [f"{k}.{name}" for k, c in parts.items() for name in _arguments(c)]
+    near = difflib.get_close_matches(unknown[1] if unknown else "", options, 1, 0.8)
+    return f". Did you mean --{near[0]}?" if near else ""
+
+
+def _arguments(what: Any) -> list[str]:
+    return list(inspect.signature(what).parameters)
 
 
 def task_of(args: Sequence[str]) -> str:

@@ -3,6 +3,8 @@ brackets that leave them."""
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -106,6 +108,13 @@ def _choose(metric: InvariantMetric | Tensor) -> Tensor:
     one with the least residual is any of them then, and may be singular."""
     if not isinstance(metric, InvariantMetric):
         return metric
+    if len(metric.metrics) == 0 and metric.gap > 0.5:
+        warnings.warn(
+            "'metric' is none that generators keep: its residual, "
+            f"{metric.residual:.2g}, is {metric.gap:.2g} times that of the next best; "
+            "leave it out if they need keep none",
+            stacklevel=3,
+        )
     if len(metric.metrics) < 2:
         return metric.metric
     traces = metric.metrics.diagonal(dim1=1, dim2=2).sum(1)

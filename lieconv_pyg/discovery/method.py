@@ -44,6 +44,11 @@ class DiscoveryMethod(torch.nn.Module, ABC):
 
     def __init__(self, representation: Representation) -> None:
         super().__init__()
+        if not isinstance(representation, Representation):
+            raise TypeError(
+                "'representation' must be a Representation, such as that of pairs, "
+                f"pairs.representation (got {type(representation).__name__})"
+            )
         self.representation = representation
 
     @abstractmethod

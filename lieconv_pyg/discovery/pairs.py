@@ -202,6 +202,12 @@ def _finite(value: Tensor, name: str, dim: int) -> Tensor:
 def _vectors(value: Tensor, name: str) -> Tensor:
     if isinstance(value, Tensor) and value.dim() == 2:
         value = value.unsqueeze(1)
+    if name == "y" and isinstance(value, Tensor) and value.dim() == 1:
+        raise ValueError(
+            "vectors 'y' must have shape (N, k, n) or (N, n), got "
+            f"{tuple(value.shape)}: for numbers give y_type 'scalars', for classes "
+            "'labels'"
+        )
     return _finite(value, name, 3)
 
 

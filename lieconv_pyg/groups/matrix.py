@@ -241,7 +241,13 @@ class MatrixLieGroup(LieGroup):
     def section(self, pos: Tensor) -> tuple[Tensor, Tensor]:
         if self._section is None:
             return super().section(pos)
-        return self._section(self._points(pos))
+        u, q = self._section(self._points(pos))
+        if q.size(-1) != self.orbit_dim:
+            raise ValueError(
+                f"`section` returns orbit labels of length {q.size(-1)}, and "
+                f"`orbit_dim` is {self.orbit_dim}: give their length as `orbit_dim`"
+            )
+        return u, q
 
     def origin(self, q: Tensor) -> Tensor:
         return super().origin(q) if self._origin is None else self._origin(q)

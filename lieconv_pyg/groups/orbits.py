@@ -130,7 +130,10 @@ def find_orbits(basis: Tensor, metric: Tensor | None = None) -> Orbits:
     moved = _span(basis.transpose(0, 1).flatten(1))
     back = torch.cat([moved, fixed], dim=1)
     if back.size(1) != n or float(torch.linalg.cond(back)) > 1e6:
-        raise _no_section("it moves vectors along vectors that it keeps")
+        raise _no_section(
+            "it moves vectors along vectors that it keeps, as translations in "
+            "homogeneous coordinates do, where generators are of linear maps"
+        )
     inner = torch.linalg.solve(back, basis @ back)[:, : moved.size(1), : moved.size(1)]
     random = torch.Generator().manual_seed(0)
     anywhere = torch.randn(len(inner[0]), generator=random, dtype=basis.dtype)
@@ -166,7 +169,8 @@ def _orbits_of(
     else:
         raise _no_section(
             f"orbits have {rank} of {num} dimensions. (Where points are several "
-            "vectors that move alike, shared_block finds how each does)"
+            "vectors that move alike, shared_block finds how each does; a basis that "
+            "was learned wants clean_basis with its invariant_metric first)"
         )
     tangents = (L @ reference).t()  # (num, d)
     largest = float(torch.linalg.matrix_norm(L).max() * reference.norm())

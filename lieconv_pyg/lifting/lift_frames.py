@@ -19,6 +19,17 @@ from lieconv_pyg.lifting.validation import check_points_and_batch
 GENERIC = (0.7132, 0.3391, -0.5417, 0.2849)
 
 
+def check_has_frames(group: LieGroup) -> None:
+    r"""Raises an error unless points have a single lift to the group, or frames."""
+    known = SE2, SIM2, SO3, SE3, Lorentz
+    if group.stabilizer_dim > 0 and not isinstance(group, known):
+        raise ValueError(
+            f"there are no equivariant frames for {group!r}: only SE2, SIM2, SO3, "
+            f"SE3 and Lorentz have them. Use lift='haar', or one of these where this "
+            "is another basis of it"
+        )
+
+
 def lift_frames(
     group: LieGroup,
     pos: Tensor,
@@ -70,13 +81,9 @@ def lift_frames(
             for this group.
     """
     batch = check_points_and_batch(pos, batch, group)
+    check_has_frames(group)
     if group.stabilizer_dim == 0:
         return lift(group, pos, batch)
-    if not isinstance(group, (SE2, SIM2, SO3, SE3, Lorentz)):
-        raise ValueError(
-            f"there are no equivariant frames for {group!r}: only SE2, SIM2, SO3, "
-            f"SE3 and Lorentz have them. Use lift='haar'"
-        )
 
     dtype = pos.dtype
     if isinstance(group, Lorentz):

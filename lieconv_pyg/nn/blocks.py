@@ -69,6 +69,11 @@ class BottleneckBlock(torch.nn.Module):
                 "'in_channels' must be at least 4 and 'out_channels' at least "
                 f"'in_channels' (got {in_channels} and {out_channels})"
             )
+        if isinstance(conv, torch.nn.Module) or not (conv is None or callable(conv)):
+            raise TypeError(
+                "'conv' must be a class such as RelaxedLieConv, or a partial of one "
+                f"(got {conv!r})"
+            )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.act = activation_resolver(act)

@@ -1,10 +1,12 @@
 """Checks of what a network is given."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import torch
 from torch import Tensor
+from torch_geometric.nn import MessagePassing
 
 from lieconv_pyg.groups.minkowski import mass_square
 from lieconv_pyg.lifting import Lifted, check_points_and_batch
@@ -21,6 +23,20 @@ def per_layer(name: str, value: Any, num_layers: int) -> list:
             f"'{name}' must be one value or {num_layers} (got {len(values)})"
         )
     return values
+
+
+def check_message_passing(name: str, kwargs: Mapping[str, Any]) -> None:
+    """Checks arguments of a layer that are left for MessagePassing."""
+    if unknown := kwargs.keys() - inspect.signature(MessagePassing).parameters.keys():
+        raise TypeError(
+            f"{name}, and what passes arguments on to it, got an unexpected keyword "
+            f"argument {min(unknown)!r}"
+        )
+    if kwargs.get("flow", "source_to_target") != "source_to_target":
+        raise ValueError(
+            "'flow' must be 'source_to_target', which pair coordinates are for: flip "
+            "the rows of 'edge_index' instead"
+        )
 
 
 def check_features(x: Tensor, channels: int, dtype: torch.dtype) -> None:

@@ -16,6 +16,7 @@ from lieconv_pyg.lifting import Lifted
 from lieconv_pyg.neighbors import pair_coordinates
 from lieconv_pyg.nn.aggregation import aggregate
 from lieconv_pyg.nn.eager import has_hooks
+from lieconv_pyg.nn.inputs import check_message_passing
 from lieconv_pyg.nn.kernel_network import KernelNetwork
 from lieconv_pyg.nn.linear import WideLinear
 from lieconv_pyg.nn.norms import norm_arguments
@@ -143,11 +144,7 @@ class LieConv(MessagePassing):
     ) -> None:
         if aggr not in ("mean", "add", "sum"):
             raise ValueError(f"'aggr' must be 'mean' or 'add' (got '{aggr}')")
-        if kwargs.get("flow", "source_to_target") != "source_to_target":
-            raise ValueError(
-                "'flow' must be 'source_to_target', which pair coordinates are for: "
-                "flip the rows of 'edge_index' instead"
-            )
+        check_message_passing(type(self).__name__, kwargs)
         check_group(group)
         if in_channels != -1:
             positive(in_channels, "in_channels")

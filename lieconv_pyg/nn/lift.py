@@ -7,6 +7,7 @@ from lieconv_pyg.groups import LieGroup
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.groups.resolver import check_group
 from lieconv_pyg.lifting import Lifted, lift, lift_frames
+from lieconv_pyg.lifting.lift_frames import check_has_frames
 
 
 class Lift(torch.nn.Module):
@@ -49,6 +50,8 @@ class Lift(torch.nn.Module):
                 "'num_lifts' follows from the frames with 'lift=\"frames\"': leave it "
                 f"out (got {num_lifts})"
             )
+        if mode == "frames":
+            check_has_frames(group)
         if num_lifts > 1 and group.stabilizer_dim == 0:
             raise ValueError(
                 f"a point has a single lift to {group}: 'num_lifts' must be 1 "

@@ -9,6 +9,7 @@ from lieconv_pyg.discovery import DiscoveryMethod, SymmetryPairs
 from lieconv_pyg.training.discovery_data import DiscoveryDataModule
 from lieconv_pyg.training.discovery_module import DiscoveryModule
 from lieconv_pyg.training.discovery_report import Discovery, DiscoveryReport
+from lieconv_pyg.training.progress import RunProgress
 from lieconv_pyg.training.quiet import quiet
 from lieconv_pyg.training.random_state import seeded
 
@@ -21,6 +22,7 @@ def discover(
     lr: float = 1e-3,
     max_restarts: int = 3,
     seed: int = 0,
+    progress: bool = False,
 ) -> Discovery:
     r"""Looks for the symmetry of pairs :math:`(x, y)`, as ``lieconv fit`` does, without
     files.
@@ -34,6 +36,7 @@ def discover(
         lr: Learning rate of Adam.
         max_restarts: How often a method that has collapsed begins anew.
         seed: Of the run's random numbers; those of the program go on as they were.
+        progress: Whether to show a bar.
 
     Raises:
         TypeError: If the method or the pairs are something else.
@@ -56,12 +59,12 @@ def discover(
     with quiet(), seeded(seed):
         trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=[report],
+            callbacks=[report, RunProgress()] if progress else [report],
             accelerator="cpu" if torch.backends.mps.is_available() else "auto",
             devices=1,
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=False,
+            enable_progress_bar=progress,
             enable_model_summary=False,
             limit_val_batches=0,
         )

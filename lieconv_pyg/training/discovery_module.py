@@ -74,8 +74,9 @@ class DiscoveryModule(NetworkModule):
             if getattr(own, name) != getattr(there, name):
                 raise ValueError(
                     f"the network was built for {name} {getattr(own, name)}, the data "
-                    f"have {getattr(there, name)}: leave representation out, it "
-                    "follows from the data"
+                    f"have {getattr(there, name)}: in Python give the representation "
+                    "of the pairs; in a configuration leave it out, it follows from "
+                    "the data"
                 )
 
     def on_fit_start(self) -> None:

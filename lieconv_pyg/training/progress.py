@@ -39,7 +39,7 @@ class RunProgress(ProgressBar):
         self._bar = tqdm(
             desc="training",
             total=int(total) if total != float("inf") else None,
-            initial=trainer.global_step,
+            initial=_steps(trainer),
             unit="step",
             disable=not self._enabled,
             dynamic_ncols=True,
@@ -55,9 +55,9 @@ class RunProgress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Moves on to the step that the optimizer has done."""
+        """Moves on to the step that is done."""
         if self._bar is not None:
-            self._bar.update(trainer.global_step - self._bar.n)
+            self._bar.update(_steps(trainer) - self._bar.n)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows epoch, loss and validation error."""
@@ -89,3 +89,8 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _steps(trainer: Trainer) -> int:
+    """The steps that are done: Lightning counts those of each optimizer."""
+    return trainer.global_step // max(len(trainer.optimizers), 1)

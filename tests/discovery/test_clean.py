@@ -136,3 +136,10 @@ def test_brackets_are_closed_exactly(lorentz, with_metric):
     assert score.closure < 1e-12 and score.coverage > 0.98
     assert score.killing == (0, 3, 0) and len(found) == 3
     assert MatrixLieGroup(found).dim == 3
+
+
+def test_a_metric_that_nothing_keeps():
+    noise = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(0))
+    metric = invariant_metric(noise)
+    with pytest.warns(UserWarning, match="'metric' is none that generators keep"):
+        clean_basis(noise, metric)

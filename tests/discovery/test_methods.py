@@ -286,6 +286,8 @@ def test_methods_and_data_go_together():
     method = LieGAN(Representation(3), hidden_channels=8)
     with pytest.raises(ValueError, match="built for size 3, the data have 2"):
         discover(method, pairs, 1, 10)
+    with pytest.raises(TypeError, match=r"pairs.representation \(got SymmetryPairs"):
+        LieGAN(pairs)
     with pytest.raises(ValueError, match="batch_size 64 is more than the 50 training"):
         discover(LieGAN(pairs.representation), pairs, 1)
     with pytest.raises(ValueError, match="max_restarts must be at least 0"):

@@ -71,6 +71,7 @@ X = torch.randn(6, 3)
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ((X, X[:, 0]), ValueError, "for numbers give y_type 'scalars'"),
         ((X, X, "tensors"), ValueError, "'y_type' must be one of vectors, scalars"),
         ((X.long(), X), TypeError, "'x' must be a floating-point tensor"),
         ((X, X[:4]), ValueError, "'x' has 6 rows, 'y' has 4"),
@@ -98,7 +99,7 @@ X = torch.randn(6, 3)
         ((X, X, "vectors", torch.zeros(3, 3)), ValueError, "entries other than 0"),
         ((X, X, "vectors", None, torch.eye(2)), ValueError, "'true_basis' must have"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_bad_data(arguments, error, message):
     with pytest.raises(error, match=message):

@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
-from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups import SO2, LieGroup, MatrixLieGroup
 
 
 class Shear(LieGroup):
@@ -127,6 +127,13 @@ def test_what_is_missing_is_said():
         group.stabilizer_sample(3)
     with pytest.raises(NotImplementedError, match="must define `stabilizer_grid`"):
         group.stabilizer_grid(3)
+
+
+def test_orbit_labels_of_another_length():
+    turn = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
+    group = MatrixLieGroup(turn, section=SO2().section, origin=SO2().origin)
+    with pytest.raises(ValueError, match="labels of length 1, and `orbit_dim` is 0"):
+        group.section(torch.rand(3, 2))
 
 
 def test_generators_are_derived_in_inference_mode():

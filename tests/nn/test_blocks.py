@@ -75,6 +75,12 @@ def test_repr():
     assert str(make(T(2))[0]) == f"BottleneckBlock(8, 12, group={T(2)})"
 
 
+@pytest.mark.parametrize("conv", ["LieConv", LieConv(2, 3, T(2))], ids=["name", "one"])
+def test_no_convolution(conv):
+    with pytest.raises(TypeError, match="'conv' must be a class such as Relaxed"):
+        BottleneckBlock(8, 12, T(2), conv=conv)
+
+
 def test_another_convolution():
     """Made from the arguments of LieConv, and called like it."""
     made = []

@@ -332,6 +332,7 @@ def test_bad_input(change, error, match):
     [
         (dict(aggr="max"), ValueError, "aggr"),
         (dict(flow="target_to_source"), ValueError, "flip the rows of 'edge_index'"),
+        (dict(banks=2), TypeError, "LieConv, and what .* argument 'banks'"),
         (dict(group="SE3"), TypeError, "LieGroup"),
         (dict(num_kernel_channels=0), ValueError, "num_kernel_channels"),
         (dict(in_channels=0), ValueError, "in_channels"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lieconv_pyg.groups import SE2, SE3, SO3, T
+from lieconv_pyg.groups import SE2, SE3, SO3, SmoothSO, T
 from lieconv_pyg.nn import Lift
 
 from .conftest import make_points
@@ -41,6 +41,7 @@ def test_frames(group):
         ((SE2(), 2, "frames"), ValueError, "frames"),
         ((SE2(), 1, "other"), ValueError, "lift"),
         ((T(2), 2), ValueError, "single lift"),
+        ((SmoothSO(3), 1, "frames"), ValueError, "no equivariant frames"),
     ],
 )
 def test_bad_arguments(args, error, match):
