@@ -146,8 +146,14 @@ class RelaxedLieConv(torch.nn.Module):
                 orbit only, and so break no symmetry.
 
         Raises:
+            TypeError: if the points are not lifted.
             ValueError: for another kind.
         """
+        if not isinstance(lifted, Lifted):
+            raise TypeError(
+                "'lifted' must be a 'Lifted', such as 'model.lift(pos, batch)' (got "
+                f"'{type(lifted)}')"
+            )
         if kind == "size":
             return self.deviation(lifted).square().mean()
         if kind != "derivative":

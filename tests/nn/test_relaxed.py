@@ -354,6 +354,8 @@ def test_bad_input():
         relaxed(x, x, graph.edge_index)
     with pytest.raises(ValueError, match="'kind' must be 'size' or 'derivative'"):
         relaxed.penalty(lifted, "slope")
+    with pytest.raises(TypeError, match="'lifted' must be a 'Lifted', such as"):
+        relaxation_penalty(relaxed, x)
     with pytest.raises(ValueError, match="'model' has no 'RelaxedLieConv'"):
         relaxation_penalty(relaxed.conv, lifted)
 
