@@ -138,6 +138,17 @@ def test_snapshots_on_a_grid_and_features():
     assert model(snapshots, pos, lifted=lifted).shape == (2, 8, 2, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16], ids=str)
+def test_half_precision(dtype):
+    """Of values: places stay in single precision."""
+    w, pos, batch = (part.float() for part in flow())
+    model = make(norm=None).float()
+    expected = model(w, pos, batch.long())
+    out = model.to(dtype)(w.to(dtype), pos, batch.long())
+    close = {"rtol": 0.05, "atol": 0.05 * float(expected.detach().abs().max())}
+    torch.testing.assert_close(out.float(), expected, **close)
+
+
 def test_calibrate_reset_and_repr():
     w, pos, batch = flow()
     model = make(T(2), fill=0.5)
