@@ -283,7 +283,7 @@ def run(kind: str, dial: float, seed: int, args: argparse.Namespace) -> dict:
 def saved(case: tuple, args: argparse.Namespace) -> dict:
     """What a file of the output folder says of a case, or what it will say then."""
     kind, dial, seed = case
-    names = ["num", "epochs", "batch_size", "hidden", "layers", "lr"]
+    names = ["data", "num", "epochs", "batch_size", "hidden", "layers", "lr"]
     names += WEIGHTS.get(kind, [])
     settings = {name: getattr(args, name) for name in names}
     file = args.output / f"{kind}-{dial:g}-{seed}.json"

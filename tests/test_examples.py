@@ -353,3 +353,7 @@ def test_soft_symmetry(example, data, dials):
     # Other penalties are for relaxed networks only.
     with pytest.raises(SystemExit, match=r"relaxed-\S+-0.json is of other settings"):
         example(*args, "--penalty", 0.1)
+    # Nor are other data those of the folder.
+    other = {"inertia": "pendulum", "pendulum": "inertia"}[data]
+    with pytest.raises(SystemExit, match=r"exact-\S+-0.json is of other settings"):
+        example(*args, "--data", other, "--output", folder)

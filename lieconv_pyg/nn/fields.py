@@ -145,8 +145,10 @@ class FieldLieResNet(torch.nn.Module):
         positive(in_vectors, "in_vectors")
         self.motion = motion
         self.magnitude = magnitude
-        kwargs |= dict(pool=None, in_vectors=in_vectors, out_vectors=True)
-        self.net = LieResNet(in_channels, out_vectors, group, **kwargs)
+        kinds: dict[str, Any] = dict(in_vectors=in_vectors, out_vectors=True)
+        self.net = LieResNet(
+            in_channels, out_vectors, group, pool=None, **kinds, **kwargs
+        )
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -178,6 +180,9 @@ class FieldLieResNet(torch.nn.Module):
                 neighbours do. (default: the example)
             lifted: The lifted points, if they are known already.
             generator: Draws lifts and neighbours in training.
+
+        Raises:
+            TypeError, ValueError: if shapes or types do not fit.
         """
         batch = check_points_and_batch(pos, batch, self.net.group)
         shape = len(pos), self.net.in_vectors, pos.size(1)
@@ -186,6 +191,14 @@ class FieldLieResNet(torch.nn.Module):
                 f"'vectors' must be of shape {shape}, or (examples, *{shape}) where "
                 f"all have the same points (got {tuple(vectors.shape)})"
             )
+        dtype = self.net.lin_in.weight.dtype
+        if vectors.dtype != dtype and not torch.is_autocast_enabled(pos.device.type):
+            raise TypeError(
+                f"'vectors' are {vectors.dtype} and the model {dtype}: convert one of "
+                "them"
+            )
+        if edge_index is not None:
+            _check_windows(edge_index, batch)
         if x is None:
             x = vectors.new_ones(*vectors.shape[:-2], self.net.in_channels)
         kinds = self.motion, self.magnitude
@@ -198,6 +211,21 @@ class FieldLieResNet(torch.nn.Module):
         return (
             f"{self.__class__.__name__}({self.net.in_vectors}, "
             f"{self.net.out_channels}, group={self.net.group})"
+        )
+
+
+def _check_windows(edge_index: Tensor, batch: Tensor) -> None:
+    """Checks edges that are windows of points."""
+    shape = edge_index.shape
+    if len(shape) != 2 or shape[0] != 2 or edge_index.dtype != torch.long:
+        raise ValueError(
+            "'edge_index' must be a tensor of integers (torch.long) of shape (2, edges)"
+        )
+    inside = (edge_index >= 0) & (edge_index < len(batch))
+    if not bool(inside.all()) or bool(batch[edge_index].diff(dim=0).any()):
+        raise ValueError(
+            f"'edge_index' must join points of one example, of which there are "
+            f"{len(batch)} in all"
         )
 
 

@@ -63,7 +63,8 @@ def see_vectors(group: LieGroup, lifted: Lifted, v: Tensor) -> Tensor:
     """
     u = lifted.element.to(torch.promote_types(v.dtype, torch.float))
     vectors = v.index_select(-3, lifted.point)
-    return group.act_on_vectors(group.inverse(u).unsqueeze(1), vectors).flatten(-2)
+    seen = group.act_on_vectors(group.inverse(u).unsqueeze(1), vectors).flatten(-2)
+    return seen.to(v.dtype)
 
 
 def pool_lifted(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MLP
 
-from lieconv_pyg.groups import LieGroup
+from lieconv_pyg.groups import LieGroup, Lorentz
 from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.groups.ops import matmul
 from lieconv_pyg.lifting import Lifted
@@ -47,8 +47,11 @@ class RelaxedLieConv(torch.nn.Module):
             with the bias inside :math:`K_1`. (default: :obj:`"input"`)
         coordinates (str, optional): What :math:`\delta` sees of :math:`u`:
             :obj:`"log"` for :math:`\log u`, which jumps at rotations by :math:`\pi`;
-            or :obj:`"element"` for the entries of the matrix, which do not. The orbit
-            label :math:`q` follows. (default: :obj:`"log"`)
+            or :obj:`"element"` for the entries of the matrix, which do not; for
+            :class:`~lieconv_pyg.groups.Lorentz` those of
+            :meth:`~lieconv_pyg.groups.Lorentz.lorentz_matrix`, as :math:`A` and
+            :math:`-A` are one element. The orbit label :math:`q` follows.
+            (default: :obj:`"log"`)
         delta_channels (Sequence[int], optional): Hidden channels of :math:`\delta`.
             (default: :obj:`(32, 32)`)
         **kwargs (optional): Further arguments of :class:`~lieconv_pyg.nn.LieConv`.
@@ -96,7 +99,8 @@ class RelaxedLieConv(torch.nn.Module):
                 in_channels = more * in_channels
             self.banks = LieConv(in_channels, out_channels, group, **(kwargs | plain))
         size = group.dim if coordinates == "log" else group.matrix_dim**2
-        channels = [size + group.orbit_dim, *delta_channels, num_banks]
+        hidden = [positive(number, "delta_channels") for number in delta_channels]
+        channels = [size + group.orbit_dim, *hidden, num_banks]
         self.delta = MLP(channels, act="silu", norm=None)
         self._start_at_zero()
 
@@ -118,7 +122,12 @@ class RelaxedLieConv(torch.nn.Module):
         return self._deviation(lifted.element, lifted.orbit)
 
     def _deviation(self, u: Tensor, q: Tensor) -> Tensor:
-        a = self.group.log(u) if self.coordinates == "log" else u.flatten(-2)
+        if self.coordinates == "log":
+            a = self.group.log(u)
+        elif isinstance(self.group, Lorentz):
+            a = self.group.lorentz_matrix(u).flatten(-2)
+        else:
+            a = u.flatten(-2)
         position = torch.cat([a, q.to(a.dtype)], dim=-1)
         return self.delta(position.to(self.delta.lins[0].weight.dtype))
 
@@ -137,8 +146,14 @@ class RelaxedLieConv(torch.nn.Module):
                 orbit only, and so break no symmetry.
 
         Raises:
+            TypeError: if the points are not lifted.
             ValueError: for another kind.
         """
+        if not isinstance(lifted, Lifted):
+            raise TypeError(
+                "'lifted' must be a 'Lifted', such as 'model.lift(pos, batch)' (got "
+                f"'{type(lifted)}')"
+            )
         if kind == "size":
             return self.deviation(lifted).square().mean()
         if kind != "derivative":

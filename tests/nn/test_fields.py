@@ -138,6 +138,17 @@ def test_snapshots_on_a_grid_and_features():
     assert model(snapshots, pos, lifted=lifted).shape == (2, 8, 2, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16], ids=str)
+def test_half_precision(dtype):
+    """Of values: places stay in single precision."""
+    w, pos, batch = (part.float() for part in flow())
+    model = make(norm=None).float()
+    expected = model(w, pos, batch.long())
+    out = model.to(dtype)(w.to(dtype), pos, batch.long())
+    close = {"rtol": 0.05, "atol": 0.05 * float(expected.detach().abs().max())}
+    torch.testing.assert_close(out.float(), expected, **close)
+
+
 def test_calibrate_reset_and_repr():
     w, pos, batch = flow()
     model = make(T(2), fill=0.5)
@@ -155,6 +166,17 @@ def test_what_does_not_fit():
     for wrong in (w[:, :2], w[1:], w[..., :1], w[0]):
         with pytest.raises(ValueError, match=r"'vectors' must be of shape \(13, 3, 2"):
             model(wrong, pos, batch)
+    with pytest.raises(TypeError, match=r"'vectors' are torch\.float32 and the"):
+        model(w.float(), pos, batch)
+    edges = nearest(pos, batch)
+    for wrong in (edges.float(), edges[:1], edges[0]):
+        with pytest.raises(ValueError, match=r"'edge_index' must be a tensor of int"):
+            model(w, pos, batch, edge_index=wrong)
+    for pair in ([0, 13], [-1, 0], [13, 13], [0, 12]):
+        with pytest.raises(ValueError, match="must join points of one example"):
+            model(w, pos, batch, edge_index=torch.tensor(pair).view(2, 1))
+    with pytest.raises(TypeError, match="'pool'"):
+        FieldLieResNet(3, 2, T(2), pool="mean")
     for group in (RxSO2(), SIM2()):
         with pytest.raises(ValueError, match="set 'magnitude=False'"):
             FieldLieResNet(3, 2, group)

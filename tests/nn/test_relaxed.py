@@ -11,7 +11,16 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from lieconv_pyg import LieConv, LieResNet, equivariance_error, lift
-from lieconv_pyg.groups import SE2, SE3, SO2, SO3, MatrixLieGroup, T, Trivial
+from lieconv_pyg.groups import (
+    SE2,
+    SE3,
+    SO2,
+    SO3,
+    Lorentz,
+    MatrixLieGroup,
+    T,
+    Trivial,
+)
 from lieconv_pyg.neighbors import radius_graph
 from lieconv_pyg.nn import RelaxedLieConv, relaxation_penalty
 
@@ -79,7 +88,8 @@ def test_formula(group, side, coordinates):
         group, num_banks=3, side=side, coordinates=coordinates
     )
     u, q = lifted.element, lifted.orbit
-    a = group.log(u) if coordinates == "log" else u.flatten(1)
+    entries = group.lorentz_matrix(u) if isinstance(group, Lorentz) else u
+    a = group.log(u) if coordinates == "log" else entries.flatten(1)
     delta = relaxed.delta(torch.cat([a, q], dim=1))
     w = delta + torch.tensor([1.0, 0.0, 0.0], dtype=delta.dtype)
     torch.testing.assert_close(relaxed.deviation(lifted), delta)
@@ -225,6 +235,14 @@ def test_half_turns():
     assert jumps["element"] < 1e-5 < 1e-3 < jumps["log"]
 
 
+@pytest.mark.parametrize("coordinates", ["log", "element"])
+def test_two_matrices_of_one_element(coordinates):
+    """Spinors A and -A are the same Lorentz transformation."""
+    relaxed, _, lifted, _ = make(Lorentz(), num_banks=2, coordinates=coordinates)
+    other = lifted._replace(element=-lifted.element)
+    torch.testing.assert_close(relaxed.deviation(other), relaxed.deviation(lifted))
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_bipartite(side):
     group = SE3()
@@ -318,6 +336,7 @@ def test_channels_from_the_first_input():
         (dict(coordinates="pos"), "'coordinates' must be 'log' or 'element'"),
         (dict(num_banks=0), "'num_banks' must be at least 1"),
         (dict(in_channels=0), "'in_channels' must be at least 1"),
+        (dict(delta_channels=(8, 0)), "'delta_channels' must be at least 1"),
         (dict(aggr="max"), "'aggr' must be"),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value),
@@ -335,6 +354,8 @@ def test_bad_input():
         relaxed(x, x, graph.edge_index)
     with pytest.raises(ValueError, match="'kind' must be 'size' or 'derivative'"):
         relaxed.penalty(lifted, "slope")
+    with pytest.raises(TypeError, match="'lifted' must be a 'Lifted', such as"):
+        relaxation_penalty(relaxed, x)
     with pytest.raises(ValueError, match="'model' has no 'RelaxedLieConv'"):
         relaxation_penalty(relaxed.conv, lifted)
 
