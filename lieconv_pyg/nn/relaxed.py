@@ -152,7 +152,7 @@ class RelaxedLieConv(torch.nn.Module):
         if not isinstance(lifted, Lifted):
             raise TypeError(
                 "'lifted' must be a 'Lifted', such as 'model.lift(pos, batch)' (got "
-                f"'{type(lifted)}')"
+                f"'{type(lifted).__name__}')"
             )
         if kind == "size":
             return self.deviation(lifted).square().mean()
