@@ -109,7 +109,10 @@ class LieGenerator(torch.nn.Module):
 
     @property
     def scaled_basis(self) -> Tensor:
-        """The generators with the scale of their coefficients, in use or not."""
+        """The generators with the scale of their coefficients, in use or not; with
+        integers, whose elements are powers of one, as they are."""
+        if self.coefficients == "integers":
+            return self.basis
         return self.log_sigma.exp().view(-1, 1, 1) * self.basis
 
     def draw(self, num: int) -> Tensor:

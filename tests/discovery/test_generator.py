@@ -41,7 +41,10 @@ def test_elements(so3):
 )
 def test_coefficients(kind, sigma, std):
     torch.manual_seed(0)
-    z = LieGenerator(torch.ones(2, 2), 3, kind, sigma).draw(20_000)
+    generator = LieGenerator(torch.ones(2, 2), 3, kind, sigma)
+    scale = 1 if kind == "integers" else sigma  # whose elements are powers of one
+    assert_close(generator.scaled_basis, scale * generator.basis)
+    z = generator.draw(20_000)
     assert z.shape == (20_000, 3)
     assert_close(z.std(0), torch.full((3,), std), rtol=0.03, atol=0)
     if kind == "integers":
