@@ -50,6 +50,7 @@ from lieconv_pyg.training.random_state import RandomState
 from lieconv_pyg.training.report import RunReport
 from lieconv_pyg.training.results import Predictions, error_table
 from lieconv_pyg.training.schedule import warmup_cosine, warmup_cosine_scheduler
+from lieconv_pyg.training.soft_symmetry import SoftSymmetry
 
 __all__ = [
     "EMA",
@@ -80,6 +81,7 @@ __all__ = [
     "Rollouts",
     "RunProgress",
     "RunReport",
+    "SoftSymmetry",
     "background_efficiency",
     "background_rejection",
     "discover",

@@ -14,7 +14,8 @@ from lieconv_pyg.nn import RelaxedLieConv, RPPLieConv, pathway_prior
 class SoftSymmetry:
     r"""Penalties of a network's :class:`~lieconv_pyg.nn.RelaxedLieConv` layers at the
     lifted points that they were last called with in training, and priors of its
-    :class:`~lieconv_pyg.nn.RPPLieConv` layers.
+    :class:`~lieconv_pyg.nn.RPPLieConv` layers: for a training loop of your own with
+    networks that lift their points themselves.
 
     Args:
         network: The network.
@@ -22,6 +23,11 @@ class SoftSymmetry:
 
     Raises:
         ValueError: If the weight is negative.
+
+    Example:
+        >>> model = MoleculeLieResNet(SE3(), augment=False, conv=RelaxedLieConv)
+        >>> soft = SoftSymmetry(model, 1e-4)
+        >>> loss = F.l1_loss(model(z, pos, batch), y) + soft.penalty()
     """
 
     def __init__(self, network: torch.nn.Module, weight: float) -> None:
