@@ -177,6 +177,20 @@ def test_more_epochs():
     assert other.folder == Path("other")
 
 
+def test_options_that_there_were_none_of():
+    """A run of an earlier version goes on, with what is usual for them."""
+    fit([*TINY, "--output=run", "--trainer.max_epochs=1"], table=False)
+    path = Path("run/checkpoints/last.ckpt")
+    checkpoint = read_checkpoint(path)
+    for part, key in (("model", "symmetry_weight"), ("data", "split_seed")):
+        del checkpoint["config"][part][key]
+    torch.save(checkpoint, path)
+    on = ["--output=run", "--ckpt_path=last", "--trainer.max_epochs=2"]
+    assert len(fit(on, table=False).history) == 2
+    with pytest.raises(UsageError, match=r"model.lr: .* in the checkpoint, 0.5 here"):
+        fit([*on, "--model.lr=0.5"], table=False)
+
+
 def test_last_needs_a_run(capsys):
     assert main(["fit", *TINY, "--ckpt_path=last"]) == 2
     assert "ckpt_path last needs the folder of the run" in capsys.readouterr().err

@@ -133,9 +133,13 @@ def check_same(
     tasks = [c.get("task", "molecules") for c in (there, config)]
     if tasks[0] != tasks[1]:
         raise ValueError(f"{path} is of {tasks[0]}, this is to train {tasks[1]}")
-    model = [config["model"], there["model"]]
+    # An option that there was none of when it was made has its default here.
+    model = [
+        {key: c["model"][key] for key in there["model"] if key in c["model"]}
+        for c in (config, there)
+    ]
     data = [
-        {key: value for key, value in c["data"].items() if key not in _WHERE}
+        {key: c["data"].get(key) for key in there["data"] if key not in _WHERE}
         for c in (config, there)
     ]
     if command != "fit":

@@ -125,6 +125,7 @@ def test_checkpoint_holds_plain_values(data, tmp_path):
         "lr": 1e-2,
         "warmup": 0.01,
         "force_weight": None,
+        "symmetry_weight": 1e-4,
     }
 
     loaded = MoleculeModule.load_from_checkpoint(
