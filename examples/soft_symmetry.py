@@ -31,7 +31,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
@@ -52,6 +52,7 @@ from lieconv_pyg.nn import (
 )
 from lieconv_pyg.nn.residual_pathway import FREE_SCALE
 from lieconv_pyg.training import quiet
+from lieconv_pyg.training.trainer_parts import bare_trainer
 
 RELAXED = {"num_banks": 4, "side": "output", "coordinates": "element"}
 NETWORKS = {
@@ -253,14 +254,8 @@ def run(kind: str, dial: float, seed: int, args: argparse.Namespace) -> dict:
     model = Regression(TensorNetwork(kind, task, args), unit)
     start = time.perf_counter()
     with quiet():
-        trainer = Trainer(
-            max_epochs=args.epochs,
-            logger=False,
-            accelerator="cpu",
-            gradient_clip_val=1.0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+        trainer = bare_trainer(
+            max_epochs=args.epochs, accelerator="cpu", gradient_clip_val=1.0
         )
         trainer.fit(model, batches(model.network, single[0]))
     seconds = time.perf_counter() - start

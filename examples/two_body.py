@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.nn import MLP
@@ -49,6 +49,7 @@ from lieconv_pyg.groups import SO2, LieGroup, MatrixLieGroup
 from lieconv_pyg.neighbors.layout import example_pairs
 from lieconv_pyg.nn import InvariantMetricConv, LieResNet
 from lieconv_pyg.training import discover, quiet
+from lieconv_pyg.training.trainer_parts import bare_trainer
 
 NUM = 5  # states given, and as many to predict
 STEP = 20 / 49
@@ -209,14 +210,8 @@ def error(
         network.net.calibrate(q, torch.arange(len(q) // 2).repeat_interleave(2))
     loader = DataLoader(TensorDataset(x, y), batch_size, shuffle=True, drop_last=True)
     with quiet():
-        trainer = Trainer(
-            max_steps=steps,
-            logger=False,
-            accelerator="cpu",
-            gradient_clip_val=1.0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+        trainer = bare_trainer(
+            max_steps=steps, accelerator="cpu", gradient_clip_val=1.0
         )
         trainer.fit(Forecast(network, steps, lr), loader)
     network.eval()

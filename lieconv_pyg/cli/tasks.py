@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import inspect
 import re
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,14 @@ def _hint(message: str, cli: type[LieConvCLI]) -> str:
     if "fit.model.network" in message:
         return f". There is: {', '.join(cli.networks)}, or the path of a class"
     unknown = re.search(r"unrecognized arguments: --([\w.]+)", message)
+    if unknown is None:
+        return ""
     parts = {"data": cli.data_class, "model": cli.module_class, "trainer": Trainer}
-    options = [f"{k}.{name}" for k, c in parts.items() for name in _arguments(c)]
-    near = difflib.get_close_matches(unknown[1] if unknown else "", options, 1, 0.8)
+    options = [
+        f"{k}.{name}" for k, c in parts.items() for name in signature(c).parameters
+    ]
+    near = difflib.get_close_matches(unknown[1], options, 1, 0.8)
     return f". Did you mean --{near[0]}?" if near else ""
-
-
-def _arguments(what: Any) -> list[str]:
-    return list(inspect.signature(what).parameters)
 
 
 def task_of(args: Sequence[str]) -> str:

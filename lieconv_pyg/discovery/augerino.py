@@ -134,6 +134,7 @@ class Widths(torch.nn.Module):
             :math:`[0, 1]`.
         reward: Weight of the reward for wide distributions.
         most: Above it, there is no reward for a width.
+        size: The :math:`n` that generators must have, if it is known.
 
     Raises:
         TypeError: If the generators are no floating-point tensor.
@@ -149,6 +150,7 @@ class Widths(torch.nn.Module):
         centered: bool = True,
         reward: float = 0.01,
         most: float = 10.0,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         if not most > 0:
@@ -156,6 +158,11 @@ class Widths(torch.nn.Module):
         if not math.isfinite(init):
             raise ValueError(f"'init' must be finite, got {init}")
         basis = matrices(generators, "generators").to(torch.get_default_dtype())
+        if size not in (None, basis.size(1)):
+            raise ValueError(
+                f"'generators' must have shape (c, {size}, {size}), got "
+                f"{tuple(basis.shape)}"
+            )
         self.register_buffer("generators", basis)
         self.theta = torch.nn.Parameter(torch.full((len(basis),), float(init)))
         self.init, self.centered = init, centered
@@ -214,16 +221,10 @@ class Augerino(DiscoveryMethod):
         hidden_channels: int = 512,
     ) -> None:
         super().__init__(representation)
-        n = representation.size
         if generators is None:
             generators = representation.units()
-        generators = matrices(generators, "generators")
-        if generators.shape[-2:] != (n, n):
-            raise ValueError(
-                f"'generators' must have shape (c, {n}, {n}), got "
-                f"{tuple(generators.shape)}"
-            )
-        self.widths = Widths(generators, init, reward=reward)
+        size = representation.size
+        self.widths = Widths(generators, init, reward=reward, size=size)
         self.predictor = Predictor(representation, hidden_channels)
 
     def players(self) -> list[Player]:
@@ -292,14 +293,9 @@ class AugerinoMolecules(torch.nn.Module):
             raise ValueError("vectors would have to be turned back: give numbers")
         if getattr(network, "augment", False):
             raise ValueError("'network' turns molecules itself: give augment=False")
-        given = affine_generators(3) if generators is None else generators
-        basis = matrices(given, "generators")
-        if basis.shape[-2:] != (4, 4):
-            raise ValueError(
-                f"'generators' must have shape (c, 4, 4), got {tuple(basis.shape)}"
-            )
+        basis = affine_generators(3) if generators is None else generators
         self.network = network
-        self.widths = Widths(basis, init, centered=False, reward=reward)
+        self.widths = Widths(basis, init, centered=False, reward=reward, size=4)
         self.num_samples = positive(num_samples, "num_samples")
 
     @property

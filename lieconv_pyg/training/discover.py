@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from lightning.pytorch import Trainer
-
 from lieconv_pyg.discovery import DiscoveryMethod, SymmetryPairs
 from lieconv_pyg.training.discovery_data import DiscoveryDataModule
 from lieconv_pyg.training.discovery_module import DiscoveryModule
@@ -12,6 +9,7 @@ from lieconv_pyg.training.discovery_report import Discovery, DiscoveryReport
 from lieconv_pyg.training.progress import RunProgress
 from lieconv_pyg.training.quiet import quiet
 from lieconv_pyg.training.random_state import seeded
+from lieconv_pyg.training.trainer_parts import bare_trainer
 
 
 def discover(
@@ -57,15 +55,10 @@ def discover(
     module.check(data)
     report = DiscoveryReport()
     with quiet(), seeded(seed):
-        trainer = Trainer(
+        trainer = bare_trainer(
             max_epochs=max_epochs,
             callbacks=[report, RunProgress()] if progress else [report],
-            accelerator="cpu" if torch.backends.mps.is_available() else "auto",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
             enable_progress_bar=progress,
-            enable_model_summary=False,
             limit_val_batches=0,
         )
         trainer.fit(module, datamodule=data)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 from torch_geometric.data import Data
@@ -24,6 +23,7 @@ from lieconv_pyg.groups.checks import positive
 from lieconv_pyg.training.base import NetworkModule
 from lieconv_pyg.training.quiet import quiet
 from lieconv_pyg.training.random_state import seeded
+from lieconv_pyg.training.trainer_parts import bare_trainer
 
 
 class MetaModule(NetworkModule):
@@ -175,16 +175,7 @@ def meta_train(
             f"{sizes[1]}"
         )
     with quiet(), seeded(seed):
-        trainer = Trainer(
-            max_steps=num_steps,
-            max_epochs=-1,
-            accelerator="cpu" if torch.backends.mps.is_available() else "auto",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = bare_trainer(max_steps=num_steps, max_epochs=-1)
         began = time.perf_counter()
         trainer.fit(module, _batches(train, batch_size, True))
         seconds = time.perf_counter() - began

@@ -35,9 +35,9 @@ class SoftSymmetry:
             raise ValueError(f"symmetry_weight must be at least 0, got {weight}")
         self.network, self.weight = network, weight
         self._lifted: dict[RelaxedLieConv, Lifted] = {}
-        kinds = [type(m) for m in network.modules()]
-        self._has_prior = weight > 0 and RPPLieConv in kinds
-        for layer in network.modules() if weight > 0 else ():
+        layers = list(network.modules()) if weight > 0 else []
+        self._has_prior = any(isinstance(layer, RPPLieConv) for layer in layers)
+        for layer in layers:
             if isinstance(layer, RelaxedLieConv):
                 layer.register_forward_pre_hook(self._note, with_kwargs=True)
 

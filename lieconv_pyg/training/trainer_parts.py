@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -12,6 +13,20 @@ from lightning.pytorch.plugins import CheckpointIO, LayerSync
 
 from lieconv_pyg.training.checkpoint_io import AtomicCheckpointIO
 from lieconv_pyg.training.sync_batch_norm import BatchNormSync
+
+
+def bare_trainer(**kwargs: Any) -> Trainer:
+    """One process without files, logs or a bar, for runs within a program."""
+    usual: dict[str, Any] = {
+        # MPS has no float64.
+        "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(**{**usual, **kwargs})
 
 
 class _Best(ModelCheckpoint):

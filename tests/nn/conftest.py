@@ -74,3 +74,14 @@ def randomize(module, seed=3):
         elif name.endswith("running_var"):
             value.copy_(0.5 + torch.rand(value.shape, generator=generator))
     return module
+
+
+def four_poses(group):
+    """The same clouds in four poses: features, points, batch vector, and the first
+    coordinate of the first point of each."""
+    x, pos, _ = make_points(group, (4,) * 4)
+    turns = group.stabilizer_grid(4, dtype=pos.dtype).unsqueeze(1)
+    pos, x = group.act(turns, pos).flatten(0, 1), x.repeat(4, 1)
+    batch = torch.arange(16).repeat_interleave(4)
+    y = pos.view(16, 4, 2)[:, 0, :1]
+    return x, pos, batch, y

@@ -11,7 +11,7 @@ from lieconv_pyg import LieConv, LieResNet, equivariance_error
 from lieconv_pyg.groups import SE2
 from lieconv_pyg.nn import RelaxedLieConv, relaxation_penalty
 
-from .conftest import make_points
+from .conftest import four_poses, make_points
 from .test_relaxed import loosen
 
 
@@ -70,11 +70,7 @@ def fit(model, x, pos, batch, y, beta, steps=60):
 def test_learns_what_breaks_the_symmetry_if_the_penalty_lets_it():
     """The same clouds in four poses, and the first coordinate of their first point."""
     group = SE2()
-    x, pos, _ = make_points(group, (4,) * 4)
-    turns = group.stabilizer_grid(4, dtype=pos.dtype).unsqueeze(1)
-    pos, x = group.act(turns, pos).flatten(0, 1), x.repeat(4, 1)
-    batch = torch.arange(16).repeat_interleave(4)
-    y = pos.view(16, 4, 2)[:, 0, :1]
+    x, pos, batch, y = four_poses(group)
     kwargs = dict(norm=None, lift="frames", hidden_channels=16, num_layers=1)
     two = partial(RelaxedLieConv, num_banks=2)
     left = []

@@ -10,7 +10,7 @@ from lieconv_pyg.groups import SE2, SE3, SO2, LieGroup, T, Trivial
 from lieconv_pyg.neighbors import radius_graph
 from lieconv_pyg.nn import RPPLieConv, pathway_prior
 
-from .conftest import make_lifted, make_points, randomize, transport
+from .conftest import four_poses, make_lifted, make_points, randomize, transport
 
 INF = float("inf")
 
@@ -175,11 +175,7 @@ def test_networks(group):
 def test_the_prior_says_how_far_a_network_goes():
     """Clouds in four poses, and the first coordinate of their first point."""
     group = SE2()
-    x, pos, _ = make_points(group, (4,) * 4)
-    turns = group.stabilizer_grid(4, dtype=pos.dtype).unsqueeze(1)
-    pos, x = group.act(turns, pos).flatten(0, 1), x.repeat(4, 1)
-    batch = torch.arange(16).repeat_interleave(4)
-    y = pos.view(16, 4, 2)[:, 0, :1]
+    x, pos, batch, y = four_poses(group)
     left, errors = [], []
     for weight in (None, 0.0, 1e6):
         torch.manual_seed(1)
